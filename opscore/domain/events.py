@@ -1,0 +1,81 @@
+"""Events: the numbered history of an execution, one for each change."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Optional
+
+import attrs
+
+from opscore.domain import executions as x
+from opscore.domain.instants import Instant, show
+
+EVENT_TYPES = (
+    "execution.accepted", "execution.started", "execution.paused", "execution.resumed",
+    "execution.cancel_requested", "execution.completed", "execution.failed", "execution.cancelled",
+    "node.started", "node.completed", "node.failed", "node.retrying", "node.skipped",
+    "node.waiting", "node.signalled", "agent.state",
+)  # fmt: skip
+
+
+@attrs.frozen
+class Event:
+    """One fact of an execution's history; ``seq`` rises without a gap from 1. ``data`` is JSON text."""
+
+    execution_id: str
+    seq: int
+    type: str
+    at: Instant
+    data: str
+    node_id: Optional[str] = None
+    agent_id: Optional[str] = None
+    attempt: Optional[int] = None
+
+
+def describe(change: x.Change) -> tuple[str, dict[str, Any]]:
+    """The type and the data of the event that tells of a change."""
+    return _DESCRIBE[type(change)](change)
+
+
+def _accepted(change: x.Accepted) -> tuple[str, dict[str, Any]]:
+    new = change.execution
+    data = {"flow_id": new.flow_id, "flow_version": new.flow_version, "priority": new.priority}
+    return "execution.accepted", data
+
+
+def _step_started(change: x.StepStarted) -> tuple[str, dict[str, Any]]:
+    return "node.started", {"recovered": True} if change.recovered else {}
+
+
+def _step_waits(change: x.StepWaits) -> tuple[str, dict[str, Any]]:
+    data: dict[str, Any] = {"reason": change.reason}
+    if change.until is not None:
+        data["until"] = show(change.until)
+    if change.error_code is None:
+        return "node.waiting", data
+    data.update(error_code=change.error_code, error_message=change.error_message)
+    return "node.retrying", data
+
+
+def _failure(change: x.StepFailed) -> tuple[str, dict[str, Any]]:
+    data = {"error_code": change.error_code, "error_message": change.error_message}
+    return "node.failed", data
+
+
+def _finished(change: x.Finished) -> tuple[str, dict[str, Any]]:
+    data: dict[str, Any] = {"execution_time": change.seconds}
+    if change.error_code is not None:
+        data.update(error_code=change.error_code, error_message=change.error_message)
+    return f"execution.{change.status}", data
+
+
+_DESCRIBE: Mapping[type, Callable[[Any], tuple[str, dict[str, Any]]]] = {
+    x.Accepted: _accepted,
+    x.Started: lambda change: ("execution.started", {}),
+    x.StepStarted: _step_started,
+    x.StepWaits: _step_waits,
+    x.StepCompleted: lambda change: ("node.completed", {}),
+    x.StepFailed: _failure,
+    x.StepSkipped: lambda change: ("node.skipped", {}),
+    x.CancelRequested: lambda change: ("execution.cancel_requested", {"reason": change.reason}),
+    x.Finished: _finished,
+}

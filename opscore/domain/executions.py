@@ -1,0 +1,282 @@
+"""Executions and their steps: the states they may be in, and the changes that move them.
+
+Both state machines are tables. What a table lacks cannot happen: the engine asks it, and the schema's
+CHECK constraints repeat its words.
+
+A *change* is one fact about an execution. The engine collects the changes of one hop in a
+:class:`Unit`, the store writes the unit whole or not at all, with one event for each change.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Mapping, Optional, Union
+
+import attrs
+
+from opscore.domain.instants import SECOND, Instant, Seconds
+
+ExecutionStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
+StepStatus = Literal["pending", "running", "waiting", "completed", "failed", "cancelled", "skipped"]
+WaitReason = Literal["slot", "agent", "retry", "timer", "signal", "concurrency"]
+
+EXECUTION_MOVES: Mapping[str, frozenset[str]] = {
+    "pending": frozenset({"running", "failed", "cancelled"}),
+    "running": frozenset({"paused", "completed", "failed", "cancelled"}),
+    "paused": frozenset({"running", "failed", "cancelled"}),
+    "completed": frozenset(),
+    "failed": frozenset(),
+    "cancelled": frozenset(),
+}
+STEP_MOVES: Mapping[str, frozenset[str]] = {
+    # A step's row begins in any of the first words; "pending" is a step without a row.
+    "pending": frozenset({"running", "waiting", "skipped"}),
+    # running -> running is the repeat after a crash: the same call with the same key.
+    "running": frozenset({"running", "waiting", "completed", "failed", "cancelled"}),
+    "waiting": frozenset({"running", "waiting", "failed", "cancelled"}),
+    "completed": frozenset(),
+    "failed": frozenset(),
+    "cancelled": frozenset(),
+    "skipped": frozenset(),
+}
+EXECUTION_STATUSES = tuple(EXECUTION_MOVES)
+STEP_STATUSES = tuple(STEP_MOVES)
+OPEN = frozenset(status for status, moves in EXECUTION_MOVES.items() if moves)
+FINAL = frozenset(EXECUTION_MOVES) - OPEN
+
+
+def may_become(before: str, after: str) -> bool:
+    """Whether an execution in the one state may move to the other."""
+    return after in EXECUTION_MOVES[before]
+
+
+def step_may_become(before: str, after: str) -> bool:
+    """Whether a step in the one state may move to the other."""
+    return after in STEP_MOVES[before]
+
+
+@attrs.frozen
+class NewExecution:
+    """An execution as it is accepted. Payloads are JSON text."""
+
+    execution_id: str
+    flow_id: str
+    flow_version: int
+    input: str
+    metadata: str
+    priority: int
+    created_at: Instant
+    deadline_at: Optional[Instant] = None
+    user_id: Optional[str] = None
+
+
+@attrs.frozen
+class Waiting:
+    """What a step waits for, since when, and until when if that is known."""
+
+    node_id: str
+    reason: WaitReason
+    since: Instant
+    until: Optional[Instant] = None
+    agent_id: Optional[str] = None
+
+
+@attrs.frozen
+class Execution:
+    """An execution as the store has it. Payloads are JSON text; None where not asked for."""
+
+    execution_id: str
+    flow_id: str
+    flow_version: int
+    status: ExecutionStatus
+    priority: int
+    last_seq: int
+    created_at: Instant
+    updated_at: Instant
+    started_at: Optional[Instant] = None
+    completed_at: Optional[Instant] = None
+    deadline_at: Optional[Instant] = None
+    error_code: Optional[str] = None
+    error_message: Optional[str] = None
+    user_id: Optional[str] = None
+    metadata: str = "{}"
+    input: Optional[str] = None
+    outputs: Optional[Mapping[str, str]] = None
+    """Output of each completed exit node, once the execution completed."""
+    calls: int = 0
+    """Calls made to agents, repeats included."""
+    failures: int = 0
+    """Calls that failed."""
+    waiting: tuple[Waiting, ...] = ()
+    truncated: tuple[str, ...] = ()
+    """Payloads left out because they are too large for a list."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has yet to end."""
+        return self.status in OPEN
+
+    @property
+    def seconds(self) -> Optional[Seconds]:
+        """How long it ran, in seconds; None before it ended or when it never started."""
+        if self.started_at is None or self.completed_at is None:
+            return None
+        return (self.completed_at - self.started_at) / SECOND
+
+
+@attrs.frozen
+class Step:
+    """One node of one execution, as far as it came. The output is JSON text."""
+
+    execution_id: str
+    node_id: str
+    agent_id: Optional[str]
+    status: StepStatus
+    attempt: int
+    failures: int
+    created_at: Instant
+    started_at: Optional[Instant] = None
+    completed_at: Optional[Instant] = None
+    waiting_for: Optional[WaitReason] = None
+    waiting_since: Optional[Instant] = None
+    waiting_until: Optional[Instant] = None
+    output: Optional[str] = None
+    error_code: Optional[str] = None
+    error_message: Optional[str] = None
+
+
+@attrs.frozen
+class Accepted:
+    """The execution exists; it waits its turn unless :class:`Started` is in the same unit."""
+
+    execution: NewExecution
+    idempotency: Optional[Idempotency] = None
+
+
+@attrs.frozen
+class Idempotency:
+    """A caller's key for a start: the same key and body give the same execution."""
+
+    key: str
+    fingerprint: str
+    """SHA-256 of what was asked, in hex."""
+    expires_at: Instant
+
+
+@attrs.frozen
+class Started:
+    """The execution left the queue."""
+
+
+@attrs.frozen
+class StepStarted:
+    """A call to an agent is about to leave: the intent."""
+
+    node_id: str
+    agent_id: Optional[str]
+    attempt: int
+    is_new: bool
+    is_exit: bool
+    recovered: bool = False
+
+
+@attrs.frozen
+class StepWaits:
+    """A step cannot run yet, and why; after a failure with the failure's code and text."""
+
+    node_id: str
+    agent_id: Optional[str]
+    reason: WaitReason
+    attempt: int
+    failures: int
+    is_new: bool
+    is_exit: bool
+    until: Optional[Instant] = None
+    error_code: Optional[str] = None
+    error_message: Optional[str] = None
+
+
+@attrs.frozen
+class StepCompleted:
+    """The result of a step, as JSON text. The first one is the only one."""
+
+    node_id: str
+    agent_id: Optional[str]
+    attempt: int
+    output: str
+
+
+@attrs.frozen
+class StepFailed:
+    """A step failed for good."""
+
+    node_id: str
+    agent_id: Optional[str]
+    attempt: int
+    failures: int
+    error_code: str
+    error_message: str
+
+
+@attrs.frozen
+class StepSkipped:
+    """A step that is not to run: all it depends on was skipped."""
+
+    node_id: str
+    agent_id: Optional[str]
+    is_exit: bool
+
+
+@attrs.frozen
+class CancelRequested:
+    """Somebody asked for the end of the execution."""
+
+    reason: Optional[str]
+
+
+@attrs.frozen
+class Finished:
+    """The execution ended; steps still open end with it, as cancelled."""
+
+    status: Literal["completed", "failed", "cancelled"]
+    seconds: Seconds
+    error_code: Optional[str] = None
+    error_message: Optional[str] = None
+
+
+Change = Union[
+    Accepted,
+    Started,
+    StepStarted,
+    StepWaits,
+    StepCompleted,
+    StepFailed,
+    StepSkipped,
+    CancelRequested,
+    Finished,
+]
+
+
+@attrs.frozen
+class Unit:
+    """The changes of one hop of one execution, written together.
+
+    ``expected_seq`` is the number of the last event its writer knows. The store refuses the unit as
+    stale when the execution has another one, or has ended: every write is guarded by what it builds on.
+    """
+
+    execution_id: str
+    expected_seq: int
+    at: Instant
+    changes: tuple[Change, ...]
+
+
+@attrs.frozen
+class Message:
+    """What travelled along one edge of the flow."""
+
+    message_id: str
+    execution_id: str
+    from_agent: str
+    to_agent: str
+    payload: Any
+    timestamp: Optional[Instant]

@@ -1,0 +1,296 @@
+"""What the rooms expect of each other: the ports, implemented at the edges and tied in ``bootstrap``."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Mapping, Optional, Protocol, Sequence, Union
+
+import attrs
+
+from opscore.domain.agents import Agent, AgentSpec
+from opscore.domain.events import Event
+from opscore.domain.executions import Execution, Idempotency, NewExecution, Step, Unit
+from opscore.domain.flows import Flow, FlowVersion
+from opscore.domain.instants import Instant, Seconds
+from opscore.domain.keys import Key
+
+# -- time and chance ------------------------------------------------------------------------------
+
+
+class TimerHandle(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> None:
+        """Forget it."""
+
+
+class Clock(Protocol):
+    """Time and chance, so that tests can hold both."""
+
+    def now(self) -> Instant:
+        """The wall clock: microseconds since 1970."""
+
+    def monotonic(self) -> Seconds:
+        """Seconds from some moment on, never backwards: for spans."""
+
+    def call_later(self, delay: Seconds, callback: Callable[[], object]) -> TimerHandle:
+        """Call back after that many seconds."""
+
+    def chance(self) -> float:
+        """A number within 0 and 1."""
+
+    def new_id(self) -> str:
+        """A new UUID, version 7 (RFC 9562): ids made later sort later."""
+
+
+# -- calling agents -------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Call:
+    """One attempt to have an agent do one step."""
+
+    execution_id: str
+    node_id: str
+    attempt: int
+    agent: Agent
+    input: Mapping[str, Any] = attrs.field(hash=False)
+    config: Mapping[str, Any] = attrs.field(hash=False)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every repeat of this step, also after a crash."""
+        return f"{self.execution_id}:{self.node_id}"
+
+
+@attrs.frozen
+class Answered:
+    """The agent did it. The output is plain data as ``decode_json`` returns it."""
+
+    output: Mapping[str, Any] = attrs.field(hash=False)
+
+
+@attrs.frozen
+class Refused:
+    """The agent did not do it, or said nothing that could be understood."""
+
+    error_code: str
+    error_message: str
+    retryable: bool
+    retry_after: Optional[Seconds] = None
+
+
+Reply = Union[Answered, Refused]
+
+
+@attrs.frozen
+class Probe:
+    """What asking an agent for its health showed."""
+
+    connected: bool
+    message: str
+    latency_ms: Optional[float] = None
+
+
+class AgentProtocol(Protocol):
+    """A way to call agents. Nothing an agent does makes these methods raise, but for cancellation."""
+
+    name: str
+
+    async def call(self, call: Call) -> Reply:
+        """Make one attempt. Its time limit is the caller's business: it cancels."""
+
+    async def probe(self, endpoint: Optional[str], agent_id: Optional[str] = None) -> Probe:
+        """Ask whether the agent is there."""
+
+    def check(self, spec: AgentSpec) -> None:
+        """Refuse what this protocol could never call.
+
+        Raises:
+            Invalid: The endpoint is missing, malformed or in a forbidden network.
+        """
+
+
+# -- the store ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class ExecutionQuery:
+    """Which executions to list, newest first. ``before`` is the id of the last one already seen."""
+
+    flow_id: Optional[str] = None
+    status: Optional[str] = None
+    agent_id: Optional[str] = None
+    created_after: Optional[Instant] = None
+    created_before: Optional[Instant] = None
+    metadata: Mapping[str, str] = attrs.field(factory=dict, hash=False)
+    limit: int = 100
+    offset: int = 0
+    before: Optional[str] = None
+
+
+@attrs.frozen
+class ExecutionTotals:
+    """Counts over all executions there ever were (pruned ones included), and of the open ones."""
+
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    pending: int = 0
+    running: int = 0
+    paused: int = 0
+    seconds: float = 0.0
+    """Summed run time of the ended ones, in seconds."""
+    last_created_at: Optional[Instant] = None
+
+
+@attrs.frozen
+class OpenRun:
+    """An open execution and its steps, without payloads: enough to take it up again."""
+
+    execution: Execution
+    steps: Sequence[Step]
+
+
+class Store(Protocol):
+    """Everything that lasts. A call that writes returns after the commit, durable, or raises.
+
+    Raises (all writing methods):
+        Stale: A guard met another state.
+        StoreFull: No room on the disk.
+        StoreError: The store failed otherwise.
+    """
+
+    # executions
+    async def commit(self, unit: Unit) -> None:
+        """Write one unit, whole or not at all. Units are written in the order of the calls."""
+
+    async def started_as(self, key: str, now: Instant) -> Optional[tuple[Idempotency, str]]:
+        """What an idempotency key that has not expired was used for: the record and the execution id."""
+
+    async def execution(self, execution_id: str) -> Execution:
+        """One execution with its payloads. Raises ExecutionNotFound."""
+
+    async def executions(self, query: ExecutionQuery) -> Sequence[Execution]:
+        """A page of executions; payloads over 16 KiB are left out and named in ``truncated``."""
+
+    async def steps(self, execution_id: str) -> Sequence[Step]:
+        """The steps of an execution in the order of their creation, outputs included."""
+
+    async def outputs(self, execution_id: str, node_ids: Sequence[str]) -> Mapping[str, str]:
+        """The outputs (JSON text) of those of the nodes that completed."""
+
+    async def input(self, execution_id: str) -> str:
+        """The input (JSON text) of an execution. Raises ExecutionNotFound."""
+
+    async def events(self, execution_id: str, after: int, limit: int) -> Sequence[Event]:
+        """Events of an execution with a number above ``after``, in order."""
+
+    async def open_run(self, execution_id: str) -> Optional[OpenRun]:
+        """One open execution for taking up; None when it has ended or never was."""
+
+    async def open_runs(self, after: str, limit: int) -> Sequence[OpenRun]:
+        """Running executions with an id above ``after``, in the order of their ids."""
+
+    async def queued(self, limit: int) -> Sequence[str]:
+        """Ids of pending executions, highest priority first, then oldest first."""
+
+    async def queue_length(self) -> int:
+        """How many executions are pending."""
+
+    async def overdue(self, now: Instant, limit: int) -> Sequence[str]:
+        """Ids of pending executions whose deadline has passed."""
+
+    async def totals(self) -> ExecutionTotals:
+        """Counts over all executions."""
+
+    async def prune(self, ended_before: Instant, now: Instant, limit: int) -> int:
+        """Delete up to ``limit`` executions that ended before an instant, and expired keys; how many went."""
+
+    # flows
+    async def flow(self, flow_id: str, version: Optional[int] = None) -> FlowVersion:
+        """A flow in a version, by default the newest that is not deleted. Raises FlowNotFound.
+
+        A version that is asked for by number is found after the flow's deletion too: history stays readable.
+        """
+
+    async def flows(self) -> Sequence[FlowVersion]:
+        """The newest version of each flow that is not deleted, by id."""
+
+    async def flow_versions(self, flow_id: str) -> Sequence[FlowVersion]:
+        """All versions of a flow, newest first. Raises FlowNotFound."""
+
+    async def add_flow_version(self, flow: Flow, now: Instant) -> FlowVersion:
+        """Write ``flow`` as the version ``flow.version``. Raises Conflict when that exists already."""
+
+    async def delete_flow(self, flow_id: str, now: Instant) -> None:
+        """Take a flow out of use. Raises FlowNotFound."""
+
+    # agents
+    async def agent(self, agent_id: str) -> Agent:
+        """One agent. Raises AgentNotFound."""
+
+    async def agents(self) -> Sequence[Agent]:
+        """All agents, by id."""
+
+    async def add_agent(self, spec: AgentSpec, now: Instant) -> Agent:
+        """Register an agent. Raises Conflict when the id is taken."""
+
+    async def delete_agent(self, agent_id: str) -> None:
+        """Forget an agent. Raises AgentNotFound."""
+
+    # keys
+    async def keys(self) -> Sequence[Key]:
+        """All keys there ever were, oldest first."""
+
+    async def key(self, fingerprint: str) -> Optional[Key]:
+        """The key with this hash, revoked or not."""
+
+    async def add_key(self, key: Key, fingerprint: str) -> None:
+        """Keep a key's record and hash."""
+
+    async def revoke_key(self, key_id: str, now: Instant) -> Key:
+        """Revoke a key; again is no error. Raises NotFound."""
+
+    # itself
+    async def probe(self) -> Seconds:
+        """Write and commit a little; how long that took in seconds."""
+
+
+# -- running executions ---------------------------------------------------------------------------
+
+
+class Runs(Protocol):
+    """The engine, as operations see it."""
+
+    async def start(self, execution: NewExecution, flow: Flow, idempotency: Optional[Idempotency]) -> None:
+        """Accept an execution: durable when this returns, and running or queued.
+
+        Raises:
+            Overloaded: Too many executions wait already.
+            Unavailable: The server is stopping.
+            Stale: The idempotency key is in use (read it back).
+        """
+
+    async def cancel(self, execution_id: str, reason: Optional[str]) -> Execution:
+        """End an execution; no call leaves for it once this returns.
+
+        Raises:
+            ExecutionNotFound: Nothing has this id.
+            Conflict: It completed or failed before.
+        """
+
+    async def wait(self, execution_id: str, timeout: Seconds) -> None:
+        """Return when the execution has ended, after the time, or when the server stops."""
+
+    def gauges(self) -> Mapping[str, float]:
+        """What the engine holds now: open runs, calls in flight, waiting calls, queued executions."""
+
+    def in_flight(self, agent_id: str) -> int:
+        """Calls to an agent that are open now."""
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new executions are taken."""
+
+
+OnFatal = Callable[[str], Awaitable[None]]

@@ -1,0 +1,128 @@
+"""Use cases about flows."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
+from opscore.domain.errors import Conflict, FlowNotFound, Invalid
+from opscore.domain.flows import Finding, Flow, FlowVersion, Report, check_flow, check_size, nearest, read_flow
+from opscore.domain.ports import Clock, Store
+
+_TRIES = 5
+
+
+class Flows:
+    """Store, find, check and retire flow definitions."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(self, definition: Any) -> tuple[FlowVersion, bool]:
+        """Store a new flow; the same definition again changes nothing.
+
+        Returns:
+            The stored version, and whether it is new.
+
+        Raises:
+            InvalidFlow: The definition cannot run.
+            Conflict: The id belongs to a flow defined otherwise.
+        """
+        flow = _checked(definition)
+        for _ in range(_TRIES):
+            current = await self._current(flow.flow_id)
+            if current is not None:
+                if current.flow.definition == flow.definition:
+                    return current, False
+                raise Conflict(
+                    f'The flow "{flow.flow_id}" exists with another definition; PUT makes a new version of it.'
+                )
+            try:
+                return await self._add(flow), True
+            except Conflict:
+                continue
+        raise Conflict(f'The flow "{flow.flow_id}" is being changed by somebody else; try again.')
+
+    async def replace(self, flow_id: str, definition: Any) -> FlowVersion:
+        """Store the next version of a flow; what runs keeps its own.
+
+        Raises:
+            Invalid: The definition has another id.
+            InvalidFlow: The definition cannot run.
+            FlowNotFound: Nothing has this id.
+        """
+        if isinstance(definition, dict):
+            given = definition.setdefault("flow_id", flow_id)
+            if given != flow_id:
+                text = f'The path says "{flow_id}", the body says otherwise.'
+                raise Invalid(text, details={"flow_id": [text]})
+        flow = _checked(definition)
+        for _ in range(_TRIES):
+            current = await self.get(flow_id)
+            if current.flow.definition == flow.definition:
+                return current
+            try:
+                return await self._add(flow)
+            except Conflict:
+                continue
+        raise Conflict(f'The flow "{flow_id}" is being changed by somebody else; try again.')
+
+    async def get(self, flow_id: str, version: Optional[int] = None) -> FlowVersion:
+        """A flow, by default in its newest version. Raises FlowNotFound, naming the nearest id."""
+        try:
+            return await self._store.flow(flow_id, version)
+        except FlowNotFound as error:
+            if version is not None:
+                raise
+            known = [stored.flow.flow_id for stored in await self._store.flows()]
+            hint = nearest(flow_id, known)
+            raise FlowNotFound(error.message.rstrip(".") + hint if hint else error.message) from None
+
+    async def list(self) -> Sequence[FlowVersion]:
+        """The newest version of each flow, by id."""
+        return await self._store.flows()
+
+    async def versions(self, flow_id: str) -> Sequence[FlowVersion]:
+        """All versions of a flow, newest first. Raises FlowNotFound."""
+        return await self._store.flow_versions(flow_id)
+
+    async def delete(self, flow_id: str) -> None:
+        """Take a flow out of use; its history stays readable. Raises FlowNotFound."""
+        await self._store.delete_flow(flow_id, self._clock.now())
+
+    async def check(self, definition: Any) -> Report:
+        """Say what is wrong with a definition; agents nobody registered yet are warnings."""
+        report = check_flow(definition)
+        if report.flow is None:
+            return report
+        warnings = [*report.warnings, *await self._unknown_agents(report.flow)]
+        return Report(report.flow, report.errors, warnings)
+
+    async def _unknown_agents(self, flow: Flow) -> list[Finding]:
+        known = {agent.spec.agent_id for agent in await self._store.agents()}
+        findings = []
+        for index, node in enumerate(flow.nodes.values()):
+            if node.agent_id is not None and node.agent_id not in known:
+                hint = nearest(node.agent_id, known) or "."
+                text = f'Node "{node.id}": no agent "{node.agent_id}" is registered{hint}'
+                findings.append(Finding(f"nodes[{index}].agent_id", text))
+        return findings
+
+    async def _current(self, flow_id: str) -> Optional[FlowVersion]:
+        try:
+            return await self._store.flow(flow_id)
+        except FlowNotFound:
+            return None
+
+    async def _add(self, flow: Flow) -> FlowVersion:
+        try:
+            newest = (await self._store.flow_versions(flow.flow_id))[0].flow.version
+        except FlowNotFound:
+            newest = 0
+        numbered = read_flow(flow.definition, newest + 1)
+        return await self._store.add_flow_version(numbered, self._clock.now())
+
+
+def _checked(definition: Any) -> Flow:
+    check_size(definition)
+    return read_flow(definition)

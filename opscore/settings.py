@@ -1,0 +1,211 @@
+"""Every setting: its variable, default and unit. Read once, at the start.
+
+A wrong value ends the start with one line that names the variable.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any, Callable, Mapping, Optional
+
+import attrs
+from environs import Env, EnvError
+
+from opscore.domain.errors import Invalid
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _setting(variable: str, default: Any, meaning: str, *, parse: str = "str") -> Any:
+    metadata = {"variable": variable, "meaning": meaning, "parse": parse}
+    return attrs.field(default=default, metadata=metadata)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """The settings of one server. Times are seconds, sizes bytes."""
+
+    host: str = _setting("OPSCORE_HOST", "127.0.0.1", "address to listen on")
+    port: int = _setting("OPSCORE_PORT", 8000, "port to listen on; 0 takes a free one", parse="int")
+    database: str = _setting(
+        "OPSCORE_DATABASE", "sqlite:///opscore.db", "where everything is kept; sqlite:///:memory: keeps nothing"
+    )
+    api_key: Optional[str] = _setting("OPSCORE_API_KEY", None, "the first admin key")
+    api_key_required: Optional[bool] = _setting(
+        "OPSCORE_API_KEY_REQUIRED", None, "false: no key is needed; true: always", parse="bool"
+    )
+    webhook_secret: Optional[str] = _setting(
+        "OPSCORE_WEBHOOK_SECRET", None, "secret that signs AgentKit's notifications"
+    )
+    agentkit_api_url: Optional[str] = _setting("AGENTKIT_API_URL", None, "where AgentKit is")
+    agentkit_api_key: Optional[str] = _setting("AGENTKIT_API_KEY", None, "key for AgentKit")
+    log_level: str = _setting("OPSCORE_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR")
+    log_format: str = _setting("OPSCORE_LOG_FORMAT", "console", "json or console")
+    flows_dir: Optional[str] = _setting(
+        "OPSCORE_FLOWS_DIR", None, "directory of YAML and JSON flow definitions, loaded at start"
+    )
+    agent_networks: tuple[str, ...] = _setting(
+        "OPSCORE_AGENT_NETWORKS",
+        (),
+        "networks (CIDR, comma-separated) that agents may live in; empty: any but link-local and metadata networks",
+        parse="list",
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        "OPSCORE_ALLOWED_HOSTS",
+        (),
+        "names this server answers to (comma-separated, * for any); empty: loopback names when bound to loopback, else any",
+        parse="list",
+    )
+    max_request_bytes: int = _setting("OPSCORE_MAX_REQUEST_BYTES", 1024 * 1024, "largest request body", parse="int")
+    max_answer_bytes: int = _setting(
+        "OPSCORE_MAX_ANSWER_BYTES", 8 * 1024 * 1024, "largest answer of an agent, decompressed", parse="int"
+    )
+    body_timeout: float = _setting(
+        "OPSCORE_BODY_TIMEOUT", 30.0, "seconds a client may take to send a body", parse="float"
+    )
+    max_calls: int = _setting("OPSCORE_MAX_CALLS", 1000, "calls to agents open at once", parse="int")
+    max_calls_per_agent: int = _setting(
+        "OPSCORE_MAX_CALLS_PER_AGENT",
+        256,
+        "the same for one agent that names no max_concurrency of its own",
+        parse="int",
+    )
+    max_open_runs: int = _setting(
+        "OPSCORE_MAX_OPEN_RUNS", 10_000, "executions held in memory at once; more wait in the store", parse="int"
+    )
+    max_queued: int = _setting(
+        "OPSCORE_MAX_QUEUED", 100_000, "executions that may wait; more are refused with 429", parse="int"
+    )
+    node_timeout: float = _setting(
+        "OPSCORE_NODE_TIMEOUT", 300.0, "seconds for one attempt of a node that says nothing else", parse="float"
+    )
+    execution_timeout: float = _setting(
+        "OPSCORE_EXECUTION_TIMEOUT", 86_400.0, "seconds for an execution that says nothing else", parse="float"
+    )
+    drain_timeout: float = _setting(
+        "OPSCORE_DRAIN_TIMEOUT", 10.0, "seconds that open calls get at a stop", parse="float"
+    )
+    retention: float = _setting(
+        "OPSCORE_RETENTION", 30 * 86_400.0, "seconds that ended executions are kept; 0: for ever", parse="float"
+    )
+    prune_interval: float = _setting(
+        "OPSCORE_PRUNE_INTERVAL", 3600.0, "seconds between two rounds of the pruner", parse="float"
+    )
+    rate_limit: float = _setting(
+        "OPSCORE_RATE_LIMIT", 0.0, "requests per second for each key or address; 0: no limit", parse="float"
+    )
+    database_timeout: float = _setting(
+        "OPSCORE_DATABASE_TIMEOUT", 30.0, "seconds after which the database counts as dead", parse="float"
+    )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server is bound to this machine alone."""
+        if self.host in LOOPBACK:
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def database_path(self) -> str:
+        """The path in a ``sqlite:///`` address; ``:memory:`` for a store that ends with the process."""
+        return self.database[len("sqlite:///") :]
+
+
+def load_settings(environ: Optional[Mapping[str, str]] = None, **overrides: Any) -> Settings:
+    """Read the settings from the environment and a ``.env`` file; overrides win, None is no override.
+
+    Args:
+        environ: Read this instead of the process's environment (and no ``.env`` file).
+        **overrides: Values by field name.
+
+    Raises:
+        Invalid: A value is wrong; the message is one line and names the variable.
+    """
+    env = Env()
+    if environ is None:
+        env.read_env(".env", recurse=False)
+    values: dict[str, Any] = {}
+    for field in attrs.fields(Settings):
+        given = overrides.pop(field.name, None)
+        values[field.name] = given if given is not None else _read(env, environ, field)
+    if overrides:
+        raise TypeError(f"no such settings: {', '.join(sorted(overrides))}")
+    settings = Settings(**values)
+    check_settings(settings)
+    return settings
+
+
+def _read(env: Env, environ: Optional[Mapping[str, str]], field: Any) -> Any:
+    variable, parse = field.metadata["variable"], field.metadata["parse"]
+    if environ is not None:
+        raw = environ.get(variable)
+    else:
+        raw = env.str(variable, None)
+    if raw is None or not raw.strip():
+        return field.default
+    try:
+        return _PARSERS[parse](raw.strip())
+    except (ValueError, EnvError):
+        raise Invalid(f"{variable} must be {_WANTED[parse]}, not {raw[:60]!r}.") from None
+
+
+def _bool(raw: str) -> bool:
+    word = raw.lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(raw)
+
+
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": _bool,
+    "list": lambda raw: tuple(part.strip() for part in raw.split(",") if part.strip()),
+}
+_WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse values that could not work.
+
+    Raises:
+        Invalid: One line that names the variable.
+    """
+    for field in attrs.fields(Settings):
+        value = getattr(settings, field.name)
+        variable = field.metadata["variable"]
+        if isinstance(value, float) and not 0 <= value < float("inf"):
+            raise Invalid(f"{variable} must not be negative.")
+        if isinstance(value, int) and not isinstance(value, bool) and field.name != "port" and value < 1:
+            raise Invalid(f"{variable} must be at least 1.")
+    for name in ("body_timeout", "node_timeout", "execution_timeout", "prune_interval", "database_timeout"):
+        if not getattr(settings, name) > 0:
+            raise Invalid(f"{_variable(name)} must be above 0.")
+    if not 0 <= settings.port <= 65_535:
+        raise Invalid("OPSCORE_PORT must be from 0 to 65535.")
+    if not settings.database.startswith("sqlite:///") or not settings.database_path:
+        raise Invalid("OPSCORE_DATABASE must look like sqlite:///path/to/opscore.db.")
+    if settings.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise Invalid("OPSCORE_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR.")
+    if settings.log_format not in ("json", "console"):
+        raise Invalid("OPSCORE_LOG_FORMAT must be json or console.")
+    if settings.api_key is not None and not re.fullmatch(r"[\x21-\x7e]{8,200}", settings.api_key):
+        raise Invalid("OPSCORE_API_KEY must be 8 to 200 printable ASCII characters without spaces.")
+    for network in settings.agent_networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise Invalid(
+                f"OPSCORE_AGENT_NETWORKS has {network[:60]!r}, which is no network such as 10.0.0.0/8."
+            ) from None
+
+
+def _variable(name: str) -> str:
+    return str(getattr(attrs.fields(Settings), name).metadata["variable"])

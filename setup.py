@@ -1,0 +1,33 @@
+"""Packaging of the server, the distribution ``opscore``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "opscore" / "version.py").read_text()).group(1)
+REQUIRES = [
+    line.split("  #")[0].strip()
+    for line in (HERE / "requirements.txt").read_text().splitlines()
+    if line.strip() and not line.startswith(("#", "-"))
+]
+
+setup(
+    name="opscore",
+    version=VERSION,
+    description="The operational backbone for AI agents: durable flows over HTTP agents, one process, one SQLite file",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.9",
+    packages=find_packages(include=["opscore", "opscore.*"]),
+    package_data={"opscore": ["py.typed", "store/sql/*.sql", "web/docs/static/*"]},
+    # Migrations are files of the project's top level; in a wheel they travel inside the package.
+    data_files=[],
+    install_requires=REQUIRES,
+    entry_points={"console_scripts": ["opscore = opscore.cli:main"]},
+    zip_safe=False,
+)
