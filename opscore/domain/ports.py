@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Mapping, Optional, Protocol, Sequence, Union
+from typing import Any, Callable, Mapping, Optional, Protocol, Sequence, Union
 
 import attrs
 
@@ -226,6 +226,9 @@ class Store(Protocol):
         """Take a flow out of use. Raises FlowNotFound."""
 
     # agents
+    def agent_now(self, agent_id: str) -> Optional[Agent]:
+        """One agent, answered from memory and so without waiting; None when there is none."""
+
     async def agent(self, agent_id: str) -> Agent:
         """One agent. Raises AgentNotFound."""
 
@@ -291,6 +294,3 @@ class Runs(Protocol):
     @property
     def accepting(self) -> bool:
         """Whether new executions are taken."""
-
-
-OnFatal = Callable[[str], Awaitable[None]]

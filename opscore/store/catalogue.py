@@ -1,0 +1,78 @@
+"""What is asked for at every step and rarely changes, kept in memory: agents, flows, keys.
+
+One process writes the database (a lock sees to that), so what it wrote is what is there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Optional
+
+import attrs
+import orjson
+
+from opscore.domain.agents import Agent, AgentSpec
+from opscore.domain.documents import encode_json
+from opscore.domain.flows import FlowVersion, read_flow
+from opscore.domain.instants import Instant
+from opscore.domain.keys import Key
+
+_MOST_FLOWS = 1000
+
+
+class FlowCache:
+    """The flow versions used last."""
+
+    def __init__(self) -> None:
+        self._versions: OrderedDict[tuple[str, int], FlowVersion] = OrderedDict()
+        self._newest: dict[str, int] = {}
+
+    def get(self, flow_id: str, version: Optional[int]) -> Optional[FlowVersion]:
+        """A version, or the newest; None when it is not here."""
+        number = self._newest.get(flow_id) if version is None else version
+        if number is None:
+            return None
+        found = self._versions.get((flow_id, number))
+        if found is not None:
+            self._versions.move_to_end((flow_id, number))
+        return found
+
+    def put(self, stored: FlowVersion, *, newest: bool) -> None:
+        """Remember a version."""
+        key = (stored.flow.flow_id, stored.flow.version)
+        self._versions[key] = stored
+        if newest:
+            self._newest[key[0]] = key[1]
+        while len(self._versions) > _MOST_FLOWS:
+            (flow_id, number), _ = self._versions.popitem(last=False)
+            if self._newest.get(flow_id) == number:
+                del self._newest[flow_id]
+
+    def drop(self, flow_id: str) -> None:
+        """Forget which version is the newest."""
+        self._newest.pop(flow_id, None)
+
+
+def flow_from_row(row: tuple[Any, ...]) -> FlowVersion:
+    """Read ``created_at, flow_version, definition, created_at of the version``."""
+    created_at, version, definition, updated_at = row
+    return FlowVersion(read_flow(orjson.loads(definition), version), created_at, updated_at)
+
+
+def agent_to_text(spec: AgentSpec) -> str:
+    """An agent's specification as JSON."""
+    return encode_json(attrs.asdict(spec, recurse=False))
+
+
+def agent_from_row(row: tuple[Any, ...]) -> Agent:
+    """Read ``agent_id, spec, state, state_details, last_seen, created_at, updated_at``."""
+    _, text, state, details, last_seen, created_at, updated_at = row
+    given = orjson.loads(text)
+    given["capabilities"] = tuple(given["capabilities"])
+    return Agent(AgentSpec(**given), created_at, updated_at, state, orjson.loads(details), last_seen)
+
+
+def key_from_row(row: tuple[Any, ...]) -> tuple[str, Key]:
+    """Read ``fingerprint, key_id, name, scopes, created_at, revoked_at, hint``."""
+    fingerprint, key_id, name, scopes, created_at, revoked_at, hint = row
+    return fingerprint, Key(key_id, name, frozenset(scopes.split()), created_at, revoked_at, hint)

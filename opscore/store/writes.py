@@ -1,0 +1,195 @@
+"""From changes to statements: what a unit of the engine means in SQL.
+
+Each unit begins with one guarded statement on the execution's row, which also numbers the unit's events:
+a unit that builds on another history than the stored one touches no row and fails as stale.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Optional
+
+from opscore.domain import executions as x
+from opscore.domain.documents import encode_json
+from opscore.domain.events import describe
+from opscore.store.sqlite import Write
+
+
+class Translator:
+    """Turns units into writes."""
+
+    def __init__(self, sql: Mapping[str, str]) -> None:
+        self._sql = sql
+        self._insert_event = sql["insert_event"]
+        self._by_type: Mapping[type, Callable[[x.Unit, Any], list[Write]]] = {
+            x.StepStarted: self._step_started,
+            x.StepWaits: self._step_waits,
+            x.StepCompleted: self._step_completed,
+            x.StepFailed: self._step_failed,
+            x.StepSkipped: self._step_skipped,
+        }
+
+    def writes(self, unit: x.Unit) -> list[Write]:
+        """The statements of a unit, in order."""
+        writes = self._execution(unit)
+        seq = unit.expected_seq
+        for change in unit.changes:
+            translate = self._by_type.get(type(change))
+            if translate is not None:
+                writes += translate(unit, change)
+            seq += 1
+            writes.append(self._event(unit, seq, change))
+        return writes
+
+    def _event(self, unit: x.Unit, seq: int, change: x.Change) -> Write:
+        kind, data = describe(change)
+        params = {
+            "execution_id": unit.execution_id,
+            "seq": seq,
+            "type": kind,
+            "node_id": getattr(change, "node_id", None),
+            "agent_id": getattr(change, "agent_id", None),
+            "attempt": getattr(change, "attempt", None),
+            "at": unit.at,
+            "data": encode_json(data) if data else "{}",
+        }
+        return (self._insert_event, params, False)
+
+    def _execution(self, unit: x.Unit) -> list[Write]:
+        """The guarded statement on the execution's own row."""
+        begins = False
+        finished: Optional[x.Finished] = None
+        for change in unit.changes:
+            if isinstance(change, x.Started):
+                begins = True
+            elif isinstance(change, x.Finished):
+                finished = change
+        first = unit.changes[0]
+        params: dict[str, Any] = {
+            "execution_id": unit.execution_id,
+            "expected_seq": unit.expected_seq,
+            "last_seq": unit.expected_seq + len(unit.changes),
+            "at": unit.at,
+        }
+        if isinstance(first, x.Accepted):
+            return self._accepted(first, params, begins=begins)
+        if finished is not None:
+            return self._finished(finished, params)
+        name = "begin_execution" if begins else "touch_execution"
+        return [(self._sql[name], params, True)]
+
+    def _accepted(self, change: x.Accepted, params: dict[str, Any], *, begins: bool) -> list[Write]:
+        new = change.execution
+        row = {
+            "execution_id": new.execution_id,
+            "flow_id": new.flow_id,
+            "flow_version": new.flow_version,
+            "status": "running" if begins else "pending",
+            "priority": new.priority,
+            "last_seq": params["last_seq"],
+            "created_at": new.created_at,
+            "started_at": params["at"] if begins else None,
+            "deadline_at": new.deadline_at,
+            "user_id": new.user_id,
+            "metadata": new.metadata,
+        }
+        body = {"execution_id": new.execution_id, "body": new.input}
+        writes: list[Write] = [
+            (self._sql["insert_execution"], row, False),
+            (self._sql["insert_input"], body, False),
+        ]
+        if change.idempotency is not None:
+            key = {
+                "key": change.idempotency.key,
+                "fingerprint": change.idempotency.fingerprint,
+                "execution_id": new.execution_id,
+                "expires_at": change.idempotency.expires_at,
+                "now": params["at"],
+            }
+            writes.append((self._sql["forget_expired_key"], key, False))
+            writes.append((self._sql["insert_idempotency_key"], key, False))
+        return writes
+
+    def _finished(self, change: x.Finished, params: dict[str, Any]) -> list[Write]:
+        params["status"] = change.status
+        params["error_code"] = change.error_code
+        params["error_message"] = change.error_message
+        params["seconds"] = change.seconds
+        writes: list[Write] = [
+            (self._sql["finish_execution"], params, True),
+            (self._sql["count_finished"], params, True),
+        ]
+        if change.status != "completed":
+            writes.append((self._sql["cancel_open_steps"], params, False))
+        return writes
+
+    def _step_started(self, unit: x.Unit, change: x.StepStarted) -> list[Write]:
+        if change.is_new:
+            return [self._new_step(unit, change, "running", attempt=change.attempt, started_at=unit.at)]
+        params = _step(unit, change)
+        return [(self._sql["start_step"], params, True)]
+
+    def _step_waits(self, unit: x.Unit, change: x.StepWaits) -> list[Write]:
+        if change.is_new:
+            return [
+                self._new_step(
+                    unit,
+                    change,
+                    "waiting",
+                    waiting_for=change.reason,
+                    waiting_since=unit.at,
+                    waiting_until=change.until,
+                )
+            ]
+        params = {
+            **_step(unit, change),
+            "failures": change.failures,
+            "waiting_for": change.reason,
+            "waiting_until": change.until,
+            "error_code": change.error_code,
+            "error_message": change.error_message,
+        }
+        return [(self._sql["suspend_step"], params, True)]
+
+    def _step_completed(self, unit: x.Unit, change: x.StepCompleted) -> list[Write]:
+        return [(self._sql["complete_step"], {**_step(unit, change), "output": change.output}, True)]
+
+    def _step_failed(self, unit: x.Unit, change: x.StepFailed) -> list[Write]:
+        params = {
+            **_step(unit, change),
+            "failures": change.failures,
+            "error_code": change.error_code,
+            "error_message": change.error_message,
+        }
+        # Cancelled with the rest when the failure ends the execution in this same unit; so it fails first.
+        return [(self._sql["fail_step"], params, True)]
+
+    def _step_skipped(self, unit: x.Unit, change: x.StepSkipped) -> list[Write]:
+        return [self._new_step(unit, change, "skipped", completed_at=unit.at)]
+
+    def _new_step(self, unit: x.Unit, change: Any, status: str, **given: Any) -> Write:
+        row = {
+            "execution_id": unit.execution_id,
+            "node_id": change.node_id,
+            "agent_id": change.agent_id,
+            "status": status,
+            "is_exit": change.is_exit,
+            "attempt": 0,
+            "failures": 0,
+            "at": unit.at,
+            "started_at": None,
+            "completed_at": None,
+            "waiting_for": None,
+            "waiting_since": None,
+            "waiting_until": None,
+        }
+        row.update(given)
+        return (self._sql["insert_step"], row, False)
+
+
+def _step(unit: x.Unit, change: Any) -> dict[str, Any]:
+    return {
+        "execution_id": unit.execution_id,
+        "node_id": change.node_id,
+        "attempt": change.attempt,
+        "at": unit.at,
+    }
