@@ -1,0 +1,216 @@
+"""The ``spine`` protocol: one HTTP POST, the answer is the result.
+
+The way of a call is hot, so what can be known before is: an agent's addresses are read once, a small body is read
+with one await and decoded in place. Only large bodies and compressed ones go to a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import logging
+import os
+import re
+import time
+from hashlib import sha256
+from typing import Callable, Optional
+
+import aiohttp
+import attrs
+import orjson
+import yarl
+
+from opscore.domain.agents import AgentSpec
+from opscore.domain.errors import Invalid
+from opscore.domain.instants import Seconds
+from opscore.domain.ports import Call, Probe, Refused, Reply
+from opscore.protocols import answers
+from opscore.protocols.addresses import AddressGuard, ForbiddenAddress
+from opscore.protocols.sessions import watch_sockets
+
+PROBE_TIMEOUT: Seconds = 5.0
+IN_THREAD_FROM = 256 * 1024
+"""Bytes from which on a body is decoded in a thread, so that the loop keeps its pace."""
+
+_STREAM_FROM = 1024 * 1024
+_ENDPOINTS_KNOWN = 4_096
+_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_log = logging.getLogger(__name__)
+
+
+class Spine:
+    """Calls agents that speak ``POST /execute``.
+
+    Args:
+        session: The session of :func:`opscore.protocols.sessions.open_session`; its owner closes it.
+        guard: Says which endpoints may be called.
+        max_answer_bytes: The largest answer that is read, decompressed.
+        wall_clock: Seconds since 1970, for agents that name the moment of the next try.
+    """
+
+    name = "spine"
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        guard: AddressGuard,
+        max_answer_bytes: int,
+        wall_clock: Callable[[], Seconds] = time.time,
+    ) -> None:
+        self._session = session
+        self._guard = guard
+        self._limit = max_answer_bytes
+        self._wall_clock = wall_clock
+        self._routes = functools.lru_cache(_ENDPOINTS_KNOWN)(self._read_endpoint)
+
+    def check(self, spec: AgentSpec) -> None:
+        """Refuse an endpoint that could never be called.
+
+        Raises:
+            Invalid: It is missing, malformed or in a forbidden network.
+        """
+        self._guard.check_endpoint(spec.endpoint)
+
+    async def call(self, call: Call) -> Reply:
+        """Make one attempt; only cancellation leaves it, and closes the connection."""
+        try:
+            url, _ = self._routes(call.agent.spec.endpoint)
+        except Invalid as error:
+            return Refused("AGENT_FORBIDDEN_ADDRESS", error.message, retryable=False)
+        try:
+            response = await self._send(url, call)
+            try:
+                return await self._read(response)
+            finally:
+                response.close()  # gives the connection back when all was read, and cuts it otherwise
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            return _failed(error, url)
+        except Exception:
+            _log.exception("spine.call_failed", extra={"agent_id": call.agent.spec.agent_id})
+            return Refused("AGENT_CALL_FAILED", "The call failed inside Ops-Core; its log says why.", retryable=True)
+
+    async def probe(self, endpoint: Optional[str], agent_id: Optional[str] = None) -> Probe:
+        """Ask ``/health``, for 5 seconds at most."""
+        began = time.perf_counter()
+        try:
+            _, url = self._routes(endpoint)
+        except Invalid as error:
+            return Probe(connected=False, message=error.message)
+        try:
+            limit = aiohttp.ClientTimeout(total=PROBE_TIMEOUT)
+            response = await self._session.get(url, timeout=limit, allow_redirects=False)
+            response.close()
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            return Probe(connected=False, message=_failed(error, url).error_message)
+        except Exception:
+            _log.exception("spine.probe_failed", extra={"agent_id": agent_id})
+            return Probe(connected=False, message="The probe failed inside Ops-Core; its log says why.")
+        latency = (time.perf_counter() - began) * 1000
+        if 200 <= response.status < 300:
+            return Probe(connected=True, message="The agent is healthy.", latency_ms=latency)
+        message = f"The agent answered {answers.named(response.status)} to {url.raw_path}."
+        return Probe(connected=False, message=message, latency_ms=latency)
+
+    def _read_endpoint(self, endpoint: Optional[str]) -> tuple[yarl.URL, yarl.URL]:
+        """Where to send calls, and where probes."""
+        url = self._guard.check_endpoint(endpoint)
+        path = url.raw_path.rstrip("/")
+        base = path.removesuffix("/execute")
+        execute, health = (url.with_path(base + end, encoded=True, keep_query=True) for end in ("/execute", "/health"))
+        return execute, health
+
+    async def _send(self, url: yarl.URL, call: Call) -> aiohttp.ClientResponse:
+        body = orjson.dumps(
+            {
+                "execution_id": call.execution_id,
+                "node_id": call.node_id,
+                "input": call.input,
+                "config": call.config,
+            },
+            default=dict,
+        )
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": call.idempotency_key,
+            "X-OpsCore-Attempt": str(call.attempt),
+            "traceparent": _traceparent(call.execution_id),
+        }
+        sockets = watch_sockets()
+        try:
+            return await self._session.post(url, data=_payload(body), headers=headers, allow_redirects=False)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            # An agent may close an idle connection at the moment it is used again. That is no failure of the
+            # agent; and thanks to the idempotency key a repeat is safe even if it had seen the first.
+            if sockets or isinstance(error, aiohttp.ClientConnectorError):
+                raise
+        return await self._session.post(url, data=_payload(body), headers=headers, allow_redirects=False)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Reply:
+        status, headers = response.status, response.headers
+        encoding = headers.get("Content-Encoding", "")
+        body: Optional[bytes] = b"" if 300 <= status < 400 else await _body(response, self._limit)
+        if body is None or (len(body) < IN_THREAD_FROM and not encoding):
+            reply = answers.understood(status, body, encoding, self._limit)
+        else:
+            reply = await asyncio.get_running_loop().run_in_executor(
+                None, answers.understood, status, body, encoding, self._limit
+            )
+        if isinstance(reply, Refused) and "Retry-After" in headers:
+            wait = answers.retry_after(headers["Retry-After"], self._wall_clock())
+            return attrs.evolve(reply, retry_after=wait) if reply.retryable else reply
+        return reply
+
+
+async def _body(response: aiohttp.ClientResponse, limit: int) -> Optional[bytes]:
+    """The body as it was sent; None when it is larger than the limit."""
+    length = response.content_length
+    if length is not None:
+        return await response.read() if length <= limit else None
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        chunk = await response.content.readany()
+        if not chunk:
+            return b"".join(chunks)
+        size += len(chunk)
+        if size > limit:
+            return None
+        chunks.append(chunk)
+
+
+def _payload(body: bytes) -> object:
+    """What aiohttp is to send: a large body in pieces, for it warns about sending those at once."""
+    return body if len(body) < _STREAM_FROM else io.BytesIO(body)
+
+
+def _traceparent(execution_id: str) -> str:
+    """W3C Trace Context: all calls of an execution are spans of one trace."""
+    trace_id = execution_id.replace("-", "")
+    if not _TRACE_ID.fullmatch(trace_id):
+        trace_id = sha256(execution_id.encode()).hexdigest()[:32]
+    return f"00-{trace_id}-{os.urandom(8).hex()}-01"
+
+
+def _failed(error: Exception, url: yarl.URL) -> Refused:
+    """What it means that no whole answer came."""
+    agent = f"the agent at {url.host}:{url.port}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error.os_error, ForbiddenAddress):
+            text = f"{agent[0].upper()}{agent[1:]} is in a network that agents may not live in."
+            return Refused("AGENT_FORBIDDEN_ADDRESS", text, retryable=False)
+        reason = f"No connection to {agent}: {_reason(error.os_error)}."
+    elif isinstance(error, aiohttp.ClientResponseError):
+        return answers.bad_answer("it is not valid HTTP.")
+    elif isinstance(error, asyncio.TimeoutError):
+        reason = f"No answer from {agent} in time."
+    elif isinstance(error, aiohttp.InvalidURL):
+        reason = "The agent's endpoint cannot be called."
+    else:
+        reason = f"The connection to {agent} broke before its answer was complete."
+    return Refused("AGENT_UNREACHABLE", answers.shown(reason), retryable=True)
+
+
+def _reason(error: OSError) -> str:
+    """What went wrong in the operating system's words; look-ups of names have numbers and words of their own."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
