@@ -40,6 +40,7 @@ STEP_MOVES: Mapping[str, frozenset[str]] = {
 }
 EXECUTION_STATUSES = tuple(EXECUTION_MOVES)
 STEP_STATUSES = tuple(STEP_MOVES)
+FinalStatus = Literal["completed", "failed", "cancelled"]
 OPEN = frozenset(status for status, moves in EXECUTION_MOVES.items() if moves)
 FINAL = frozenset(EXECUTION_MOVES) - OPEN
 
@@ -237,7 +238,7 @@ class CancelRequested:
 class Finished:
     """The execution ended; steps still open end with it, as cancelled."""
 
-    status: Literal["completed", "failed", "cancelled"]
+    status: FinalStatus
     seconds: Seconds
     error_code: Optional[str] = None
     error_message: Optional[str] = None

@@ -38,6 +38,10 @@ class Translator:
                 writes += translate(unit, change)
             seq += 1
             writes.append(self._event(unit, seq, change))
+        if isinstance(unit.changes[-1], x.Finished) and unit.changes[-1].status != "completed":
+            # Last, so that the step whose failure ends the execution has failed before the others are cancelled.
+            params = {"execution_id": unit.execution_id, "at": unit.at}
+            writes.append((self._sql["cancel_open_steps"], params, False))
         return writes
 
     def _event(self, unit: x.Unit, seq: int, change: x.Change) -> Write:
@@ -114,13 +118,7 @@ class Translator:
         params["error_code"] = change.error_code
         params["error_message"] = change.error_message
         params["seconds"] = change.seconds
-        writes: list[Write] = [
-            (self._sql["finish_execution"], params, True),
-            (self._sql["count_finished"], params, True),
-        ]
-        if change.status != "completed":
-            writes.append((self._sql["cancel_open_steps"], params, False))
-        return writes
+        return [(self._sql["finish_execution"], params, True), (self._sql["count_finished"], params, True)]
 
     def _step_started(self, unit: x.Unit, change: x.StepStarted) -> list[Write]:
         if change.is_new:
@@ -160,7 +158,6 @@ class Translator:
             "error_code": change.error_code,
             "error_message": change.error_message,
         }
-        # Cancelled with the rest when the failure ends the execution in this same unit; so it fails first.
         return [(self._sql["fail_step"], params, True)]
 
     def _step_skipped(self, unit: x.Unit, change: x.StepSkipped) -> list[Write]:

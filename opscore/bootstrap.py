@@ -1,0 +1,234 @@
+"""The composition root: it builds, ties and closes all parts, and nobody else knows all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import asynccontextmanager
+from typing import AsyncIterator, Callable, Mapping, Optional
+
+import attrs
+from aiohttp import web
+
+from opscore.domain.errors import Invalid, StoreError
+from opscore.domain.instants import Seconds
+from opscore.engine import Engine, Limits, SystemClock, open_engine
+from opscore.operations import Agents, Executions, Flows, Keys, Operations, Overview
+from opscore.protocols import Handler, open_protocols
+from opscore.settings import Settings, check_settings
+from opscore.store import migrate_database, open_store
+from opscore.version import __version__
+from opscore.web.app import WebConfig, make_app
+
+log = logging.getLogger(__name__)
+
+EXIT_STORE_FAILED = 70
+"""The database died under the server; a supervisor starts it again (EX_SOFTWARE of sysexits.h)."""
+
+_KEEPALIVE: Seconds = 15.0
+_HANDLERS_GRACE: Seconds = 1.0
+_WANTED_FILES = 65_536
+
+LocalAgents = Mapping[str, Handler]
+OnFatal = Callable[[str], object]
+
+
+@attrs.frozen
+class Parts:
+    """What :func:`running` built."""
+
+    operations: Operations
+    engine: Engine
+
+
+@asynccontextmanager
+async def running_parts(
+    settings: Settings, local_agents: Optional[LocalAgents] = None, on_fatal: Optional[OnFatal] = None
+) -> AsyncIterator[Parts]:
+    """Build every part and tie them together; close them in the opposite order."""
+    check_settings(settings)
+    clock = SystemClock()
+    limits = Limits(
+        calls=settings.max_calls,
+        calls_per_agent=settings.max_calls_per_agent,
+        open_runs=settings.max_open_runs,
+        queued=settings.max_queued,
+        node_timeout=settings.node_timeout,
+        drain_timeout=settings.drain_timeout,
+        retention=settings.retention,
+        prune_interval=settings.prune_interval,
+    )
+    async with (
+        open_store(
+            settings.database_path, now=clock.now(), timeout=settings.database_timeout, on_fatal=on_fatal or _report
+        ) as store,
+        open_protocols(settings.agent_networks, settings.max_answer_bytes, local_agents) as protocols,
+        open_engine(store, protocols, clock, limits) as engine,
+    ):
+        keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
+        if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
+            raise Invalid(
+                f"Listening on {settings.host} needs an API key: set OPSCORE_API_KEY, or create one with "
+                "`opscore keys create`, or allow everybody with OPSCORE_API_KEY_REQUIRED=false."
+            )
+        flows = Flows(store, clock)
+        yield Parts(
+            Operations(
+                agents=Agents(store, engine, protocols, clock),
+                executions=Executions(store, engine, flows, clock, settings.execution_timeout),
+                flows=flows,
+                keys=keys,
+                overview=Overview(store, engine, clock),
+            ),
+            engine,
+        )
+
+
+@asynccontextmanager
+async def running(settings: Settings, local_agents: Optional[LocalAgents] = None) -> AsyncIterator[Operations]:
+    """Ops-Core at work without a web server: its operations, until the end of the block.
+
+    Args:
+        settings: See :mod:`opscore.settings`.
+        local_agents: Functions in this process that flows may call, by agent id (protocol ``local``).
+
+    Raises:
+        StoreError: The database cannot be opened, is in use, or is not for this program.
+        Invalid: A setting is wrong.
+    """
+    async with running_parts(settings, local_agents) as parts:
+        yield parts.operations
+
+
+def create_app(
+    settings: Settings, local_agents: Optional[LocalAgents] = None, on_fatal: Optional[OnFatal] = None
+) -> web.Application:
+    """The server as an aiohttp application; everything opens with it and closes with it.
+
+    Args:
+        settings: See :mod:`opscore.settings`; ``host`` and ``port`` only tell what it will be bound to.
+        local_agents: Functions in this process that flows may call, by agent id (protocol ``local``).
+        on_fatal: Called with the reason when the store has died and the process should end.
+    """
+    engines: list[Engine] = []
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Operations]:
+        async with running_parts(settings, local_agents, on_fatal) as parts:
+            engines.append(parts.engine)
+            yield parts.operations
+
+    async def refuse(_: web.Application) -> None:
+        for engine in engines:
+            engine.refuse()
+
+    app = make_app(_web_config(settings), opened)
+    app.on_shutdown.append(refuse)
+    app[HURRY] = lambda: [engine.hurry() for engine in engines]
+    return app
+
+
+HURRY: web.AppKey[Callable[[], object]] = web.AppKey("hurry", Callable[[], object])
+"""Ends the drain of a stopping application at once."""
+
+
+def _web_config(settings: Settings) -> WebConfig:
+    return WebConfig(
+        version=__version__,
+        is_loopback=settings.is_loopback,
+        allowed_hosts=settings.allowed_hosts,
+        max_request_bytes=settings.max_request_bytes,
+        body_timeout=settings.body_timeout,
+        rate_limit=settings.rate_limit,
+    )
+
+
+def _report(reason: str) -> None:
+    log.critical("store.failed", extra={"reason": reason})
+
+
+async def serve(settings: Settings, on_ready: Optional[Callable[[str], object]] = None) -> int:
+    """Serve until SIGTERM or SIGINT; a second signal ends the drain.
+
+    Args:
+        settings: See :mod:`opscore.settings`.
+        on_ready: Called with the server's URL once it accepts connections.
+
+    Returns:
+        The exit code, 0 after a graceful stop.
+
+    Raises:
+        StoreError: The database cannot be opened, is in use, or is not for this program.
+        Invalid: A setting is wrong, or the address cannot be listened on.
+    """
+    _raise_file_limit()
+    stopping = asyncio.Event()
+    app = create_app(settings, on_fatal=_end_process)
+
+    def stop() -> None:
+        if stopping.is_set():
+            app[HURRY]()
+        stopping.set()
+
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=_HANDLERS_GRACE, handle_signals=False
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    await runner.setup()
+    try:
+        try:
+            site = web.TCPSite(runner, settings.host, settings.port, backlog=2048)
+            await site.start()
+        except OSError as error:
+            raise Invalid(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}.") from None
+        if on_ready is not None:
+            on_ready(_url(settings.host, runner))
+        log.info("server.ready", extra={"url": _url(settings.host, runner)})
+        await stopping.wait()
+        log.info("server.stopping")
+    finally:
+        await runner.cleanup()
+    log.info("server.stopped")
+    return 0
+
+
+def _url(host: str, runner: web.AppRunner) -> str:
+    port = runner.addresses[0][1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _end_process(reason: str) -> None:
+    """The state on disk is unknown: nothing may be written or answered any more (HAZARDS 7)."""
+    log.critical("store.failed", extra={"reason": reason})
+    logging.shutdown()
+    os._exit(EXIT_STORE_FAILED)
+
+
+def _raise_file_limit() -> None:
+    """Each open call is a socket; the usual soft limit of 1,024 is there for programs that use select()."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(_WANTED_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Bring the database up to date; the names of the migrations applied.
+
+    Raises:
+        StoreError: The database cannot be opened, is in use, or is not for this program.
+    """
+    if settings.database_path == ":memory:":
+        raise Invalid("A database in memory needs no migration.")
+    return await migrate_database(settings.database_path, now=SystemClock().now(), timeout=settings.database_timeout)
+
+
+__all__ = ["EXIT_STORE_FAILED", "StoreError", "create_app", "migrate", "running", "serve"]

@@ -1,0 +1,83 @@
+"""One attempt: gather what the node gets, call its agent within the time limit, come back with a reply."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Mapping
+
+from opscore.domain.flows import Node
+from opscore.domain.instants import Seconds
+from opscore.domain.planner import passed_on, merged_input
+from opscore.domain.ports import AgentProtocol, Answered, Call, Clock, Refused, Reply, Store
+from opscore.engine.payloads import Payloads
+from opscore.engine.run import Run
+
+log = logging.getLogger(__name__)
+
+
+class Caller:
+    """Makes attempts."""
+
+    def __init__(
+        self,
+        store: Store,
+        payloads: Payloads,
+        protocols: Mapping[str, AgentProtocol],
+        clock: Clock,
+        default_timeout: Seconds,
+    ) -> None:
+        self._store = store
+        self._payloads = payloads
+        self._protocols = protocols
+        self._clock = clock
+        self._default_timeout = default_timeout
+
+    async def attempt(self, run: Run, node: Node) -> Reply:
+        """Make one attempt of a node.
+
+        Raises:
+            CancelledError: The run was stopped.
+            StoreError: The node's input could not be read.
+        """
+        given, outputs = await self._payloads.gather(run.execution_id, node)
+        if node.agent_id is None:
+            return Answered(passed_on(node, given, outputs))
+        agent = self._store.agent_now(node.agent_id)
+        if agent is None:
+            return Refused("AGENT_NOT_FOUND", f'No agent "{node.agent_id}" is registered.', retryable=False)
+        if not agent.spec.is_active:
+            return Refused("AGENT_INACTIVE", f'The agent "{node.agent_id}" is not active.', retryable=True)
+        protocol = self._protocols.get(agent.spec.protocol)
+        if protocol is None:
+            message = f'Nothing here speaks the protocol "{agent.spec.protocol}" of agent "{node.agent_id}".'
+            return Refused("AGENT_PROTOCOL_UNKNOWN", message, retryable=False)
+        attempt = run.steps[node.id].attempt
+        call = Call(run.execution_id, node.id, attempt, agent, merged_input(node, given, outputs), node.config)
+        return await self._within_time(run, protocol, call, node.timeout or self._default_timeout)
+
+    async def _within_time(self, run: Run, protocol: AgentProtocol, call: Call, timeout: Seconds) -> Reply:
+        task = asyncio.current_task()
+        assert task is not None
+        timed_out = False
+
+        def expire() -> None:
+            nonlocal timed_out
+            timed_out = True
+            task.cancel()
+
+        timer = self._clock.call_later(timeout, expire)
+        try:
+            return await protocol.call(call)
+        except asyncio.CancelledError:
+            if not timed_out or run.stop is not None:
+                raise
+            # Our own cancellation, meant for the call alone; before 3.11 tasks do not count them.
+            if hasattr(task, "uncancel"):
+                task.uncancel()
+            return Refused("NODE_TIMEOUT", f"No answer within {timeout:g} s.", retryable=True)
+        except Exception as error:  # noqa: BLE001 - a bug in a protocol ends the step, never the server
+            log.exception("protocol.failed", extra={"execution_id": call.execution_id, "node_id": call.node_id})
+            return Refused("INTERNAL_ERROR", f"The call failed: {type(error).__name__}.", retryable=True)
+        finally:
+            timer.cancel()

@@ -1,0 +1,379 @@
+"""The conductor: it owns the open runs and every task that works for one.
+
+How a result travels: an attempt's task gets a reply; the run makes a hop of it; the hop's unit is written; the
+calls that it makes possible leave, the first of them from the same task. Whatever goes wrong between memory
+and store ends in one place, :meth:`Conductor.lose`: the run is dropped and taken up again from the record.
+
+A hop is made and its unit handed to the store without awaiting in between, so that units reach the store
+in the order of their numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Callable, Coroutine, Optional
+
+from opscore.domain.errors import Stale, StoreError
+from opscore.domain.executions import StepCompleted
+from opscore.domain.flows import Node
+from opscore.domain.instants import SECOND, Instant, Seconds
+from opscore.domain.ports import Clock, OpenRun, Store
+from opscore.engine.attempt import Caller
+from opscore.engine.clock import pause
+from opscore.engine.payloads import Payloads
+from opscore.engine.run import Hop, Run, StopReason
+from opscore.engine.slots import Slots
+from opscore.engine.waiters import Waiters
+
+log = logging.getLogger(__name__)
+
+_CANCEL_GRACE: Seconds = 1.0
+_FIRST_PAUSE: Seconds = 0.1
+_LONGEST_PAUSE: Seconds = 30.0
+_MOST_LOSSES = 5
+
+
+class Conductor:
+    """Carries runs from hop to hop."""
+
+    def __init__(
+        self,
+        store: Store,
+        caller: Caller,
+        payloads: Payloads,
+        slots: Slots,
+        waiters: Waiters,
+        clock: Clock,
+        calls_per_agent: int,
+        on_room: Callable[[], object],
+    ) -> None:
+        """
+        Args:
+            store: Where hops are written.
+            caller: Makes attempts.
+            payloads: What attempts build on.
+            slots: Calls that may be open at once.
+            waiters: Are told of ends.
+            clock: Time and chance.
+            calls_per_agent: Slots of an agent that names no number.
+            on_room: Called when a run has left.
+        """
+        self._store = store
+        self._caller = caller
+        self._payloads = payloads
+        self._slots = slots
+        self._waiters = waiters
+        self._clock = clock
+        self._calls_per_agent = calls_per_agent
+        self._on_room = on_room
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._losses: dict[str, int] = {}
+        self._draining = False
+        self._hurried = asyncio.Event()
+        self.runs: dict[str, Run] = {}
+
+    # -- runs come and go ----------------------------------------------------------------------
+
+    async def begin(self, run: Run, hop: Callable[[], Hop], text: Optional[str] = None) -> None:
+        """Write a run's first hop and let its calls leave.
+
+        Raises:
+            StoreError: It was not written; nothing runs.
+        """
+        self.runs[run.execution_id] = run
+        if text is not None:
+            self._payloads.put_input(run.execution_id, text)
+        made = hop()
+        try:
+            await self._write(run, made)
+        except StoreError:
+            run.stop = StopReason.LOST
+            self._forget(run)
+            raise
+        self._watch_deadline(run)
+        self._launch(run, made)
+
+    async def take_up(self, found: OpenRun) -> None:
+        """Go on with a recorded run.
+
+        Raises:
+            StoreError: Its flow could not be read.
+        """
+        execution = found.execution
+        if execution.execution_id in self.runs:
+            return
+        flow = (await self._store.flow(execution.flow_id, execution.flow_version)).flow
+        run, open_steps = Run.resume(found, flow)
+        self.runs[run.execution_id] = run
+        now = self._clock.now()
+        if self._losses.get(run.execution_id, 0) > _MOST_LOSSES:
+            message = "The execution could not be carried on; the server's log says why."
+            self._spawn(run, self._step(run, lambda: self._failed(run, "INTERNAL_ERROR", message)))
+        elif run.deadline_at is not None and run.deadline_at <= now:
+            self._spawn(run, self._step(run, lambda: self._expired(run)))
+        else:
+            self._watch_deadline(run)
+            self._spawn(run, self._step(run, lambda: run.take_up(open_steps, self._clock.now(), self.admit)))
+
+    async def end(self, run: Run, hop: Hop) -> bool:
+        """Write the end of a run and clear up after it; once this returns no call leaves for it.
+
+        Returns:
+            False when the store knew of another course of things; the run is taken up again then.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        try:
+            await self._write(run, hop)
+        except Stale as error:
+            self.lose(run, error)
+            return False
+        except StoreError as error:
+            self.lose(run, error)
+            raise
+        await self._withdraw(run)
+        self._forget(run)
+        self._losses.pop(run.execution_id, None)
+        self._waiters.tell(run.execution_id)
+        return True
+
+    def lose(self, run: Run, error: Exception) -> None:
+        """Memory and store disagree, or the store could not be asked: go back to what is recorded."""
+        if run.stop is StopReason.LOST or self.runs.get(run.execution_id) is not run:
+            return
+        run.stop = StopReason.LOST
+        current = asyncio.current_task()
+        for task in run.tasks:
+            if task is not current:
+                task.cancel()
+        self._forget(run)
+        losses = self._losses.get(run.execution_id, 0)
+        if isinstance(error, Stale) or not isinstance(error, StoreError):
+            # Bugs, so far as we know; a full disk is none, and is waited out.
+            losses = self._losses[run.execution_id] = losses + 1
+        log.warning("run.lost", extra={"execution_id": run.execution_id, "reason": str(error)})
+        if not self._draining:
+            self.own(self._take_up_later(run.execution_id, _FIRST_PAUSE * 2**losses))
+
+    async def _take_up_later(self, execution_id: str, seconds: Seconds) -> None:
+        while True:
+            await pause(self._clock, min(seconds, _LONGEST_PAUSE))
+            try:
+                await self._store.probe()
+                found = await self._store.open_run(execution_id)
+                if found is not None and found.execution.status == "running":
+                    await self.take_up(found)
+                return
+            except StoreError as error:
+                log.warning("run.waits_for_store", extra={"execution_id": execution_id, "reason": str(error)})
+                seconds *= 2
+
+    async def drain(self, timeout: Seconds) -> None:
+        """Start nothing more; give open calls that many seconds, then drop them. Their steps stay recorded."""
+        self._draining = True
+        self._slots.close()
+        for run in self.runs.values():
+            self._silence(run)
+        timer = self._clock.call_later(timeout, self.hurry)
+        while self._tasks and not self._hurried.is_set():
+            hurried = asyncio.ensure_future(self._hurried.wait())
+            await asyncio.wait({hurried, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
+        timer.cancel()
+        for run in self.runs.values():
+            run.stop = run.stop or StopReason.SHUTDOWN
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CANCEL_GRACE)
+
+    def hurry(self) -> None:
+        """Drain no longer."""
+        self._hurried.set()
+
+    def own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something in a task that is kept, heard when it fails, and ended with the rest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("engine.task_failed", exc_info=task.exception())
+
+    def _spawn(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
+        task = self.own(work)
+        run.tasks.add(task)
+        task.add_done_callback(run.tasks.discard)
+
+    async def _withdraw(self, run: Run) -> None:
+        """End the run's tasks, all but the one that asks; open calls are dropped."""
+        current = asyncio.current_task()
+        others = [task for task in run.tasks if task is not current]
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=_CANCEL_GRACE)
+
+    def _forget(self, run: Run) -> None:
+        self._silence(run)
+        self._payloads.forget(run.execution_id)
+        if self.runs.get(run.execution_id) is run:
+            del self.runs[run.execution_id]
+            self._on_room()
+
+    def _silence(self, run: Run) -> None:
+        """Nothing that the run waits for is to wake it."""
+        if run.deadline is not None:
+            run.deadline.cancel()
+        for state in run.steps.values():
+            if state.timer is not None:
+                state.timer.cancel()
+            if state.waiter is not None:
+                state.waiter.withdraw()
+
+    # -- hops ----------------------------------------------------------------------------------
+
+    def admit(self, node: Node) -> bool:
+        """Take a slot for a node's call; nodes without an agent need none."""
+        return node.agent_id is None or self._slots.take(node.agent_id, self._limit(node.agent_id))
+
+    def _limit(self, agent_id: str) -> int:
+        agent = self._store.agent_now(agent_id)
+        own = None if agent is None else agent.spec.max_concurrency
+        return own or self._calls_per_agent
+
+    def _give_back(self, node: Node) -> None:
+        if node.agent_id is not None:
+            self._slots.give_back(node.agent_id)
+
+    async def _write(self, run: Run, hop: Hop) -> None:
+        """Write a hop's unit; when that fails, the slots it holds are given back."""
+        if hop.unit is None:
+            return
+        written = False
+        try:
+            await self._store.commit(hop.unit)
+            written = True
+        finally:
+            if not written:
+                for node_id in hop.calls:
+                    self._give_back(run.flow.nodes[node_id])
+
+    async def _carry_out(self, run: Run, hop: Hop) -> bool:
+        """Write a hop; whether the run goes on."""
+        try:
+            if hop.ends:
+                await self.end(run, hop)
+                return False
+            await self._write(run, hop)
+        except StoreError as error:
+            self.lose(run, error)
+            return False
+        return True
+
+    async def _step(self, run: Run, hop: Callable[[], Hop]) -> None:
+        """Carry out a hop that no attempt led to."""
+        if run.stop is not None:
+            return
+        try:
+            made = hop()
+            if await self._carry_out(run, made):
+                self._launch(run, made)
+        except Exception as error:
+            log.exception("engine.step_failed", extra={"execution_id": run.execution_id})
+            self.lose(run, error)
+
+    async def _grant(self, run: Run, node_id: str) -> None:
+        """Carry out the hop of a step that has just been given a slot."""
+        if run.stop is not None:
+            self._give_back(run.flow.nodes[node_id])
+            return
+        await self._step(run, lambda: run.granted(node_id, self._clock.now()))
+
+    async def _work(self, run: Run, node_id: str) -> None:
+        """Make an attempt that holds a slot, and go on with what it makes possible."""
+        following: Optional[str] = node_id
+        while following is not None:
+            node = run.flow.nodes[following]
+            try:
+                following = await self._hop(run, node)
+            except Exception as error:
+                if not isinstance(error, StoreError):
+                    log.exception("engine.hop_failed", extra={"execution_id": run.execution_id, "node_id": node.id})
+                self.lose(run, error)
+                return
+
+    async def _hop(self, run: Run, node: Node) -> Optional[str]:
+        """One attempt and its consequences; the node whose call is to leave next from this task."""
+        try:
+            if run.stop is not None:
+                return None
+            reply = await self._caller.attempt(run, node)
+        finally:
+            self._give_back(node)
+        if run.stop is not None:
+            return None
+        hop = run.settle(node.id, reply, self._clock.now(), self._clock.chance(), self.admit)
+        first = hop.unit.changes[0] if hop.unit is not None else None
+        if isinstance(first, StepCompleted) and not hop.ends:
+            self._payloads.put(run.execution_id, node.id, first.output)
+        if not await self._carry_out(run, hop):
+            return None
+        self._launch(run, hop, spare=1)
+        return hop.calls[0] if hop.calls else None
+
+    def _launch(self, run: Run, hop: Hop, *, spare: int = 0) -> None:
+        """Let a written hop's calls leave, each from a task of its own but for the first ``spare``."""
+        for node_id in hop.calls[spare:]:
+            self._spawn(run, self._work(run, node_id))
+        if run.stop is not None or self._draining:
+            return
+        for node_id in hop.slots:
+            self._await_slot(run, node_id)
+        for node_id, until in hop.timers.items():
+            self._await_time(run, node_id, until)
+
+    # -- waiting -------------------------------------------------------------------------------
+
+    def _await_slot(self, run: Run, node_id: str) -> None:
+        agent_id = run.flow.nodes[node_id].agent_id
+        assert agent_id is not None, "a node without an agent needs no slot"
+
+        def grant() -> None:
+            self._spawn(run, self._grant(run, node_id))
+
+        waiter = self._slots.wait(agent_id, self._limit(agent_id), run.priority, grant)
+        if waiter.is_waiting:
+            run.steps[node_id].waiter = waiter
+
+    def _await_time(self, run: Run, node_id: str, until: Instant) -> None:
+        state = run.steps[node_id]
+
+        def wake() -> None:
+            state.timer = None
+            self._spawn(run, self._step(run, lambda: run.retry(node_id, self._clock.now(), self.admit)))
+
+        state.timer = self._clock.call_later(self._seconds_until(until), wake)
+
+    def _watch_deadline(self, run: Run) -> None:
+        if run.deadline_at is None or run.stop is not None:
+            return
+
+        def expire() -> None:
+            self._spawn(run, self._step(run, lambda: self._expired(run)))
+
+        run.deadline = self._clock.call_later(self._seconds_until(run.deadline_at), expire)
+
+    def _expired(self, run: Run) -> Hop:
+        return self._failed(run, "EXECUTION_TIMEOUT", "The execution did not end within its time limit.")
+
+    def _failed(self, run: Run, error_code: str, message: str) -> Hop:
+        return run.fail(self._clock.now(), StopReason.EXPIRED, error_code, message)
+
+    def _seconds_until(self, instant: Instant) -> Seconds:
+        return max(0.0, (instant - self._clock.now()) / SECOND)

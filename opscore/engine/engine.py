@@ -1,0 +1,197 @@
+"""The engine: what operations ask of the running executions, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import AsyncIterator, Mapping, Optional
+
+import attrs
+
+from opscore.domain.errors import Conflict, Overloaded, StoreError, Unavailable
+from opscore.domain.executions import Accepted, Execution, Idempotency, NewExecution
+from opscore.domain.flows import Flow
+from opscore.domain.instants import Seconds
+from opscore.domain.ports import AgentProtocol, Clock, Store
+from opscore.engine.attempt import Caller
+from opscore.engine.clock import pause
+from opscore.engine.conductor import Conductor
+from opscore.engine.payloads import Payloads
+from opscore.engine.run import Run
+from opscore.engine.services.pruner import Pruner
+from opscore.engine.services.queue import Queue
+from opscore.engine.slots import Slots
+from opscore.engine.waiters import Waiters
+
+log = logging.getLogger(__name__)
+
+_RECOVERY_PAGE = 500
+_RECOVERY_PAUSE: Seconds = 1.0
+_GLANCE: Seconds = 0.05
+_CANCEL_PATIENCE: Seconds = 30.0
+_RETRY_AFTER: Seconds = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How much at once, and for how long. Times are seconds."""
+
+    calls: int
+    calls_per_agent: int
+    open_runs: int
+    queued: int
+    node_timeout: Seconds
+    drain_timeout: Seconds
+    retention: Seconds
+    prune_interval: Seconds
+
+
+class Engine:
+    """Implements :class:`opscore.domain.ports.Runs`. Use :func:`open_engine` to get one."""
+
+    def __init__(self, store: Store, protocols: Mapping[str, AgentProtocol], clock: Clock, limits: Limits) -> None:
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._slots = Slots(limits.calls)
+        self._waiters = Waiters(clock)
+        payloads = Payloads(store)
+        self._conductor = Conductor(
+            store,
+            Caller(store, payloads, protocols, clock, limits.node_timeout),
+            payloads,
+            self._slots,
+            self._waiters,
+            clock,
+            limits.calls_per_agent,
+            on_room=lambda: self._queue.ring(),
+        )
+        self._queue = Queue(store, clock, self._conductor, limits.open_runs)
+        self._pruner = Pruner(store, clock, limits.retention, limits.prune_interval)
+        self._services: list[asyncio.Task[None]] = []
+        self._accepting = True
+
+    # -- what operations ask -------------------------------------------------------------------
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new executions are taken."""
+        return self._accepting
+
+    async def start(self, execution: NewExecution, flow: Flow, idempotency: Optional[Idempotency]) -> None:
+        """Accept an execution: durable when this returns, and running or queued."""
+        if not self._accepting:
+            raise Unavailable("The server is stopping.", retry_after=_RETRY_AFTER)
+        accepted = Accepted(execution, idempotency)
+        run = Run(execution.execution_id, flow, execution.priority, execution.deadline_at)
+        now = execution.created_at
+        if self._queue.length or len(self._conductor.runs) >= self._limits.open_runs:
+            if self._queue.length >= self._limits.queued:
+                raise Overloaded(
+                    f"{self._queue.length} executions wait already.", error_code="QUEUE_FULL", retry_after=_RETRY_AFTER
+                )
+            await self._queue.put(run.queue(now, accepted))
+        else:
+            await self._conductor.begin(run, lambda: run.begin(now, self._conductor.admit, accepted), execution.input)
+
+    async def cancel(self, execution_id: str, reason: Optional[str]) -> Execution:
+        """End an execution; no call leaves for it once this returns."""
+        patience = self._clock.monotonic() + _CANCEL_PATIENCE
+        while self._clock.monotonic() < patience:
+            run = self._conductor.runs.get(execution_id)
+            if run is None:
+                execution = await self._store.execution(execution_id)
+                if execution.status == "cancelled":
+                    return execution
+                if not execution.is_open:
+                    raise Conflict(f"The execution has {execution.status} already.", error_code="EXECUTION_FINISHED")
+                if execution.status == "pending" and await self._queue.cancel(execution_id, reason):
+                    self._waiters.tell(execution_id)
+                    return await self._store.execution(execution_id)
+                await self._waiters.ended(execution_id, _GLANCE)
+            elif run.stop is not None:
+                await self._waiters.ended(execution_id, _GLANCE)
+            elif await self._conductor.end(run, run.cancel(self._clock.now(), reason)):
+                return await self._store.execution(execution_id)
+        raise Unavailable("The execution could not be cancelled now; try again.", retry_after=_RETRY_AFTER)
+
+    async def wait(self, execution_id: str, timeout: Seconds) -> None:
+        """Return when the execution has ended, after the time, or when the server stops."""
+        waiting = self._waiters.enter(execution_id)
+        try:
+            known = execution_id in self._conductor.runs
+            if self._accepting and (known or (await self._store.execution(execution_id)).is_open):
+                await self._waiters.until(waiting, timeout)
+        finally:
+            self._waiters.leave(execution_id, waiting)
+
+    def gauges(self) -> Mapping[str, float]:
+        """What the engine holds now."""
+        return {
+            "open_runs": len(self._conductor.runs),
+            "calls_in_flight": self._slots.used,
+            "calls_waiting": self._slots.waiting,
+            "executions_queued": self._queue.length,
+        }
+
+    def in_flight(self, agent_id: str) -> int:
+        """Calls to an agent that are open now."""
+        return self._slots.in_flight(agent_id)
+
+    # -- its life ------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Begin to work: take up what is open, admit what is queued."""
+        await self._queue.load()
+        self._services.append(self._conductor.own(self._recover()))
+
+    async def _recover(self) -> None:
+        """Take up all running executions, a page at a time; then what waits for its turn."""
+        count, last = 0, ""
+        while True:
+            try:
+                page = await self._store.open_runs(last, _RECOVERY_PAGE)
+                for found in page:
+                    await self._conductor.take_up(found)
+            except StoreError as error:
+                log.warning("engine.recovery_waits", extra={"reason": str(error)})
+                await pause(self._clock, _RECOVERY_PAUSE)
+                continue
+            if not page:
+                break
+            count += len(page)
+            last = page[-1].execution.execution_id
+        if count:
+            log.info("engine.recovered", extra={"executions": count})
+        self._services.append(self._conductor.own(self._queue.serve()))
+        self._services.append(self._conductor.own(self._pruner.serve()))
+
+    def refuse(self) -> None:
+        """Accept nothing more, and let nobody wait any longer: the first step of a stop."""
+        self._accepting = False
+        self._waiters.tell_all()
+
+    def hurry(self) -> None:
+        """Drop open calls now instead of draining them."""
+        self._conductor.hurry()
+
+    async def close(self) -> None:
+        """Stop: accept nothing, drain, drop what is still open. Nothing is lost by it."""
+        self.refuse()
+        for service in self._services:
+            service.cancel()
+        await self._conductor.drain(self._limits.drain_timeout)
+
+
+@asynccontextmanager
+async def open_engine(
+    store: Store, protocols: Mapping[str, AgentProtocol], clock: Clock, limits: Limits
+) -> AsyncIterator[Engine]:
+    """An engine at work; stopped gracefully at the end."""
+    engine = Engine(store, protocols, clock, limits)
+    await engine.open()
+    try:
+        yield engine
+    finally:
+        await engine.close()
