@@ -1,0 +1,24 @@
+"""The snake_case API: the same routes at the root and at ``/api/v1``."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from opscore.web.api import agents, executions, flows, keys, system
+from opscore.web.auth import API_PREFIX
+
+ROUTES: tuple[web.RouteDef, ...] = (
+    *agents.ROUTES,
+    *executions.ROUTES,
+    *flows.ROUTES,
+    *keys.ROUTES,
+    *system.ROUTES,
+)
+
+
+def add_api(app: web.Application) -> None:
+    """Add all routes, under both faces."""
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, route.handler)
+        app.router.add_route(route.method, API_PREFIX + route.path, route.handler)
+    app.router.add_get("/", system.pointer)

@@ -1,0 +1,261 @@
+"""Answers: pure translation of the domain's values to the API's JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Optional, Sequence
+
+import orjson
+from aiohttp import web
+
+from opscore.domain.agents import Agent
+from opscore.domain.events import Event
+from opscore.domain.executions import FINAL, Execution, Message, NewExecution, Waiting
+from opscore.domain.flows import Finding, FlowVersion, Report
+from opscore.domain.instants import SECOND, show
+from opscore.domain.keys import Key
+from opscore.domain.ports import ExecutionTotals, Probe
+from opscore.operations.executions import NodeResult
+from opscore.operations.overview import Status
+
+Json = dict[str, Any]
+
+
+def reply(body: Any, status: int = 200, headers: Optional[dict[str, str]] = None) -> web.Response:
+    """A JSON answer."""
+    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json", headers=headers)
+
+
+def listing(request: web.Request, name: str, items: Sequence[Any], **more: Any) -> web.Response:
+    """A list under its name; bare for the JavaScript SDK, whose types declare it so."""
+    if request.headers.get("X-SDK-Version", "").startswith("ai-spine-sdk-js/"):
+        return reply(items)
+    return reply({name: items, "count": len(items), **more})
+
+
+def started(execution: NewExecution) -> Json:
+    """An execution as it was accepted."""
+    return {
+        "execution_id": execution.execution_id,
+        "flow_id": execution.flow_id,
+        "flow_version": execution.flow_version,
+        "status": "pending",
+        "created_at": show(execution.created_at),
+        "result": None,
+        "error": None,
+        "execution_time": None,
+    }
+
+
+def waited(execution: Execution) -> Json:
+    """An execution as it stands after waiting for it."""
+    return {
+        "execution_id": execution.execution_id,
+        "flow_id": execution.flow_id,
+        "flow_version": execution.flow_version,
+        "status": execution.status,
+        "created_at": show(execution.created_at),
+        "result": _outputs(execution),
+        "error": execution.error_message,
+        "error_code": execution.error_code,
+        "execution_time": execution.seconds,
+    }
+
+
+def is_final(execution: Execution) -> bool:
+    """Whether the execution will not change any more."""
+    return execution.status in FINAL
+
+
+def execution(found: Execution) -> Json:
+    """An execution, whole."""
+    return {
+        "execution_id": found.execution_id,
+        "flow_id": found.flow_id,
+        "flow_version": found.flow_version,
+        "status": found.status,
+        "input_data": None if found.input is None else orjson.Fragment(found.input),
+        "output_data": _outputs(found),
+        "error_message": found.error_message,
+        "error_code": found.error_code,
+        "metadata": orjson.Fragment(found.metadata),
+        "priority": found.priority,
+        "user_id": found.user_id,
+        "attempts": found.calls,
+        "failures": found.failures,
+        "waiting": [_waiting(one) for one in found.waiting] if found.is_open else [],
+        "created_at": show(found.created_at),
+        "started_at": show(found.started_at),
+        "updated_at": show(found.updated_at),
+        "completed_at": show(found.completed_at),
+        "execution_time": found.seconds,
+    }
+
+
+def listed(found: Execution) -> Json:
+    """An execution in a list; payloads may be left out of it."""
+    return {**execution(found), "truncated": list(found.truncated)}
+
+
+def _outputs(found: Execution) -> Optional[Json]:
+    if found.outputs is None:
+        return None
+    return {node_id: orjson.Fragment(text) for node_id, text in found.outputs.items()}
+
+
+def _waiting(waiting: Waiting) -> Json:
+    return {
+        "node_id": waiting.node_id,
+        "agent_id": waiting.agent_id,
+        "reason": waiting.reason,
+        "since": show(waiting.since),
+        "until": show(waiting.until),
+    }
+
+
+def node_result(result: NodeResult) -> Json:
+    """A step with what it was given."""
+    step = result.step
+    spent = None
+    if step.started_at is not None and step.completed_at is not None:
+        spent = (step.completed_at - step.started_at) * 1000 / SECOND
+    return {
+        "id": f"{step.execution_id}:{step.node_id}",
+        "execution_id": step.execution_id,
+        "node_id": step.node_id,
+        "agent_id": step.agent_id,
+        "status": step.status,
+        "attempt": step.attempt,
+        "input_data": result.input_data,
+        "output_data": None if step.output is None else orjson.Fragment(step.output),
+        "error_message": step.error_message,
+        "error_code": step.error_code,
+        "execution_time_ms": spent,
+        "created_at": show(step.created_at),
+        "started_at": show(step.started_at),
+        "completed_at": show(step.completed_at),
+    }
+
+
+def message(found: Message) -> Json:
+    """What travelled along an edge."""
+    return {
+        "message_id": found.message_id,
+        "execution_id": found.execution_id,
+        "from_agent": found.from_agent,
+        "to_agent": found.to_agent,
+        "payload": found.payload,
+        "timestamp": show(found.timestamp),
+    }
+
+
+def event(found: Event) -> Json:
+    """One event; what does not apply is left out."""
+    body: Json = {"seq": found.seq, "execution_id": found.execution_id, "type": found.type}
+    for name in ("node_id", "agent_id", "attempt"):
+        value = getattr(found, name)
+        if value is not None:
+            body[name] = value
+    body["at"] = show(found.at)
+    body["data"] = orjson.Fragment(found.data)
+    return body
+
+
+def agent(found: Agent, in_flight: int) -> Json:
+    """An agent."""
+    spec = found.spec
+    return {
+        "agent_id": spec.agent_id,
+        "name": spec.name,
+        "description": spec.description,
+        "endpoint": spec.endpoint,
+        "protocol": spec.protocol,
+        "capabilities": list(spec.capabilities),
+        "agent_type": spec.agent_type,
+        "version": spec.version,
+        "is_active": spec.is_active,
+        "status": found.status,
+        "state": found.state,
+        "state_details": found.state_details,
+        "last_seen": show(found.last_seen),
+        "max_concurrency": spec.max_concurrency,
+        "in_flight": in_flight,
+        "metadata": spec.metadata,
+        "created_at": show(found.created_at),
+        "updated_at": show(found.updated_at),
+    }
+
+
+def probe(found: Probe) -> Json:
+    """What trying an endpoint showed."""
+    return {"connected": found.connected, "message": found.message, "latency_ms": found.latency_ms}
+
+
+def flow(stored: FlowVersion) -> Json:
+    """A flow: its definition as it was given, and what the server adds."""
+    return {
+        **stored.flow.definition,
+        "flow_version": stored.flow.version,
+        "created_at": show(stored.created_at),
+        "updated_at": show(stored.updated_at),
+    }
+
+
+def report(found: Report) -> Json:
+    """What checking a definition found."""
+    return {
+        "valid": found.flow is not None,
+        "errors": _findings(found.errors),
+        "warnings": _findings(found.warnings),
+    }
+
+
+def _findings(findings: Iterable[Finding]) -> list[Json]:
+    return [{"place": finding.place, "message": finding.text} for finding in findings]
+
+
+def key(found: Key) -> Json:
+    """A key's record."""
+    return {
+        "key_id": found.key_id,
+        "name": found.name,
+        "scopes": sorted(found.scopes),
+        "hint": found.hint,
+        "created_at": show(found.created_at),
+        "revoked_at": show(found.revoked_at),
+    }
+
+
+def status(found: Status, version: str) -> Json:
+    """The server at a glance."""
+    totals = found.totals
+    return {
+        "status": "operational" if found.is_operational else "degraded",
+        "components": found.components,
+        "agents": {"total": found.agents_total, "active": found.agents_active},
+        "flows": {"total": found.flows_total},
+        "executions": {
+            "pending": totals.pending,
+            "running": totals.running,
+            "paused": totals.paused,
+            "completed": totals.completed,
+            "failed": totals.failed,
+            "cancelled": totals.cancelled,
+        },
+        "version": version,
+        "uptime_seconds": round(found.uptime, 3),
+    }
+
+
+def metrics(totals: ExecutionTotals) -> Json:
+    """Totals; times are seconds."""
+    ended = totals.completed + totals.failed + totals.cancelled
+    return {
+        "total_executions": ended + totals.pending + totals.running + totals.paused,
+        "successful_executions": totals.completed,
+        "failed_executions": totals.failed,
+        "cancelled_executions": totals.cancelled,
+        "running_executions": totals.running,
+        "average_execution_time": totals.seconds / ended if ended else 0.0,
+        "total_execution_time": totals.seconds,
+        "last_execution": show(totals.last_created_at),
+    }

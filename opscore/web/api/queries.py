@@ -1,0 +1,99 @@
+"""Query parameters: read strictly, with errors by parameter."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Optional, TypeVar
+
+from aiohttp import web
+
+from opscore.domain.errors import Invalid
+from opscore.domain.executions import EXECUTION_STATUSES
+from opscore.domain.flows import nearest
+from opscore.domain.instants import Instant, parse
+from opscore.domain.ports import ExecutionQuery
+
+DEFAULT_LIMIT = 100
+MOST = 500
+_LONGEST_OFFSET = 100_000
+_MOST_FILTERS = 5
+_METADATA = "metadata."
+
+Number = TypeVar("Number", int, float)
+
+
+def integer(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+    """A whole number within bounds. Raises Invalid."""
+    raw = request.query.get(name)
+    if raw is None:
+        return default
+    digits = raw.lstrip("-")
+    if raw.isascii() and digits.isdigit() and len(digits) < 20 and least <= int(raw) <= most:
+        return int(raw)
+    raise refused(name, f"must be a whole number from {least} to {most}.")
+
+
+def seconds(request: web.Request, name: str, most: float) -> Optional[float]:
+    """A number of seconds from 0 on; None when it is not there. Raises Invalid."""
+    raw = request.query.get(name)
+    if raw is None:
+        return None
+    try:
+        value = float(raw) if raw.isascii() else -1.0
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= most:
+        raise refused(name, f"must be a number of seconds from 0 to {most:g}.")
+    return value
+
+
+def instant(request: web.Request, name: str) -> Optional[Instant]:
+    """An instant; None when it is not there. Raises Invalid."""
+    raw = request.query.get(name)
+    return None if raw is None else parse(raw, name)
+
+
+def execution_query(request: web.Request) -> ExecutionQuery:
+    """Which executions are to be listed. Raises Invalid."""
+    status = request.query.get("status")
+    if status is not None and status not in EXECUTION_STATUSES:
+        hint = nearest(status, EXECUTION_STATUSES)
+        raise refused("status", f"must be one of {', '.join(EXECUTION_STATUSES)}{hint or '.'}")
+    metadata = {name[len(_METADATA) :]: value for name, value in request.query.items() if name.startswith(_METADATA)}
+    if len(metadata) > _MOST_FILTERS:
+        raise refused("metadata", f"may be filtered by at most {_MOST_FILTERS} keys.")
+    return ExecutionQuery(
+        flow_id=request.query.get("flow_id"),
+        status=status,
+        agent_id=request.query.get("agent_id"),
+        created_after=instant(request, "created_after"),
+        created_before=instant(request, "created_before"),
+        metadata=metadata,
+        limit=integer(request, "limit", DEFAULT_LIMIT, 1, MOST),
+        offset=integer(request, "offset", 0, 0, _LONGEST_OFFSET),
+        before=_from_cursor(request.query.get("cursor")),
+    )
+
+
+def to_cursor(execution_id: str) -> str:
+    """An opaque text that leads on from an execution."""
+    return base64.urlsafe_b64encode(execution_id.encode()).decode().rstrip("=")
+
+
+def _from_cursor(cursor: Optional[str]) -> Optional[str]:
+    if cursor is None:
+        return None
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        found = base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        found = ""
+    if not 0 < len(found) <= 100 or to_cursor(found) != cursor:  # noqa: PLR2004 - an id is shorter
+        raise refused("cursor", "is none that this server gave out.")
+    return found
+
+
+def refused(name: str, text: str) -> Invalid:
+    """The error for a parameter."""
+    return Invalid(f"{name} {text}", details={name: [text[0].upper() + text[1:]]})

@@ -1,0 +1,446 @@
+"""The bodies of the API: what requests must look like (checked), and what answers look like (documented, tested)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+from opscore.domain.agents import AGENT_STATES, ID
+from opscore.domain.errors import Invalid
+from opscore.domain.executions import EXECUTION_STATUSES, STEP_STATUSES
+from opscore.domain.flows import LONGEST, PRIORITIES
+from opscore.domain.keys import SCOPES
+
+_LONGEST_TEXT = 10_000
+
+
+def _id(**options: Any) -> fields.String:
+    pattern = validate.Regexp(re.compile(f"^{ID.pattern}\\Z"), error="1 to 100 letters, digits, '_' or '-'.")
+    return fields.String(validate=pattern, **options)
+
+
+def _text(longest: int = _LONGEST_TEXT, **options: Any) -> fields.String:
+    return fields.String(validate=validate.Length(max=longest), **options)
+
+
+class _Number(fields.Float):
+    """A JSON number: neither text nor a truth value, as marshmallow would take them."""
+
+    def _validated(self, value: Any) -> Any:
+        if isinstance(value, (str, bytes, bool)):
+            raise self.make_error("invalid")
+        return super()._validated(value)
+
+
+class _Integer(fields.Integer):
+    """A whole JSON number, no truth value."""
+
+    def _validated(self, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise self.make_error("invalid")
+        return super()._validated(value)
+
+
+class _Bool(fields.Boolean):
+    """A JSON truth value and nothing that looks like one."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **options: Any) -> Any:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+def _seconds(**options: Any) -> fields.Field[float]:
+    fits = validate.Range(min=0, max=LONGEST, min_inclusive=False, error="Above 0, at most a year.")
+    return _Number(validate=fits, **options)
+
+
+class _Request(Schema):
+    """Fields nobody here knows are left alone: clients may be newer than the server."""
+
+    class Meta:
+        """Marshmallow's options."""
+
+        unknown = EXCLUDE
+
+
+class StartSchema(_Request):
+    """A flow to run."""
+
+    flow_id = _id(required=True)
+    input_data = fields.Dict(keys=fields.String(), required=True)
+    metadata = fields.Dict(keys=fields.String(), load_default=dict, allow_none=True)
+    priority = _Integer(
+        strict=True, validate=validate.Range(PRIORITIES[0], PRIORITIES[-1]), load_default=None, allow_none=True
+    )
+    timeout = _seconds(load_default=None, allow_none=True)
+    flow_version = _Integer(strict=True, validate=validate.Range(1, 2**31), load_default=None, allow_none=True)
+    user_id = _text(200, load_default=None, allow_none=True)
+
+
+class CancelSchema(_Request):
+    """Why an execution is to end."""
+
+    reason = _text(1000, load_default=None, allow_none=True)
+
+
+class AgentSpecSchema(_Request):
+    """An agent to register."""
+
+    agent_id = _id(required=True)
+    name = _text(200, load_default=None, allow_none=True)
+    description = _text(load_default="", allow_none=True)
+    endpoint = _text(2000, load_default=None, allow_none=True)
+    protocol = _text(50, load_default="spine")
+    capabilities = fields.List(_text(200), load_default=list, validate=validate.Length(max=200))
+    agent_type = _text(100, load_default="processor")
+    version = _text(100, load_default=None, allow_none=True)
+    is_active = _Bool(load_default=True)
+    max_concurrency = _Integer(strict=True, validate=validate.Range(1, 10_000), load_default=None, allow_none=True)
+    metadata = fields.Dict(keys=fields.String(), load_default=dict)
+
+
+class AgentTestSchema(_Request):
+    """An endpoint to try."""
+
+    endpoint = _text(2000, required=True)
+    protocol = _text(50, load_default="spine")
+
+
+class KeySpecSchema(_Request):
+    """A key to create."""
+
+    name = _text(100, required=True)
+    scopes = fields.List(fields.String(validate=validate.OneOf(SCOPES)), load_default=lambda: ["read", "write"])
+
+
+class FlowDefinitionSchema(_Request):
+    """A flow definition; docs/flows.md has the language."""
+
+    flow_id = _id(required=True)
+    name = fields.String()
+    description = fields.String()
+    version = fields.String()
+    nodes = fields.List(fields.Dict(keys=fields.String()), required=True)
+    entry_point = fields.String()
+    exit_points = fields.List(fields.String())
+
+
+# -- answers ------------------------------------------------------------------------------------
+
+
+def _null(kind: fields.Field[Any]) -> fields.Field[Any]:
+    kind.allow_none = True
+    return kind
+
+
+class WaitingSchema(Schema):
+    """What a step waits for."""
+
+    node_id = _id(required=True)
+    agent_id = _null(_id())
+    reason = fields.String(required=True)
+    since = fields.String(required=True)
+    until = _null(fields.String())
+
+
+class ExecutionSchema(Schema):
+    """An execution."""
+
+    execution_id = fields.UUID(required=True)
+    flow_id = _id(required=True)
+    flow_version = fields.Integer(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(EXECUTION_STATUSES))
+    input_data = _null(fields.Dict(required=True))
+    output_data = _null(fields.Dict(required=True))
+    error_message = _null(fields.String(required=True))
+    error_code = _null(fields.String(required=True))
+    metadata = fields.Dict(required=True)
+    priority = fields.Integer(required=True)
+    user_id = _null(fields.String(required=True))
+    attempts = fields.Integer(required=True)
+    failures = fields.Integer(required=True)
+    waiting = fields.List(fields.Nested(WaitingSchema), required=True)
+    created_at = fields.String(required=True)
+    started_at = _null(fields.String(required=True))
+    updated_at = fields.String(required=True)
+    completed_at = _null(fields.String(required=True))
+    execution_time = _null(fields.Float(required=True))
+    truncated = fields.List(fields.String())
+
+
+class StartedSchema(Schema):
+    """An accepted execution."""
+
+    execution_id = fields.UUID(required=True)
+    flow_id = _id(required=True)
+    flow_version = fields.Integer(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(EXECUTION_STATUSES))
+    created_at = fields.String(required=True)
+    result = _null(fields.Dict(required=True))
+    error = _null(fields.String(required=True))
+    execution_time = _null(fields.Float(required=True))
+
+
+class ExecutionsSchema(Schema):
+    """A page of executions."""
+
+    executions = fields.List(fields.Nested(ExecutionSchema), required=True)
+    count = fields.Integer(required=True)
+    limit = fields.Integer(required=True)
+    offset = fields.Integer(required=True)
+    next_cursor = _null(fields.String(required=True))
+
+
+class NodeResultSchema(Schema):
+    """One step."""
+
+    id = fields.String(required=True)
+    execution_id = fields.UUID(required=True)
+    node_id = _id(required=True)
+    agent_id = _null(_id(required=True))
+    status = fields.String(required=True, validate=validate.OneOf(STEP_STATUSES))
+    attempt = fields.Integer(required=True)
+    input_data = fields.Dict(required=True)
+    output_data = _null(fields.Dict(required=True))
+    error_message = _null(fields.String(required=True))
+    error_code = _null(fields.String(required=True))
+    execution_time_ms = _null(fields.Float(required=True))
+    created_at = fields.String(required=True)
+    started_at = _null(fields.String(required=True))
+    completed_at = _null(fields.String(required=True))
+
+
+class ResultsSchema(Schema):
+    """An execution and its steps."""
+
+    execution_id = fields.UUID(required=True)
+    execution = fields.Nested(ExecutionSchema, required=True)
+    node_results = fields.List(fields.Nested(NodeResultSchema), required=True)
+    count = fields.Integer(required=True)
+
+
+class MessageSchema(Schema):
+    """What travelled along an edge."""
+
+    message_id = fields.String(required=True)
+    execution_id = fields.UUID(required=True)
+    from_agent = fields.String(required=True)
+    to_agent = fields.String(required=True)
+    payload = fields.Dict(required=True)
+    timestamp = _null(fields.String(required=True))
+
+
+class MessagesSchema(Schema):
+    """All messages of an execution."""
+
+    messages = fields.List(fields.Nested(MessageSchema), required=True)
+    count = fields.Integer(required=True)
+    execution_id = fields.UUID(required=True)
+
+
+class EventSchema(Schema):
+    """One event."""
+
+    seq = fields.Integer(required=True)
+    execution_id = fields.UUID(required=True)
+    type = fields.String(required=True)
+    node_id = _id()
+    agent_id = _id()
+    attempt = fields.Integer()
+    at = fields.String(required=True)
+    data = fields.Dict(required=True)
+
+
+class EventsSchema(Schema):
+    """A page of events; ask again with ``after=next_after``."""
+
+    events = fields.List(fields.Nested(EventSchema), required=True)
+    next_after = fields.Integer(required=True)
+
+
+class CancelledSchema(Schema):
+    """An execution that was ended."""
+
+    message = fields.String(required=True)
+    execution_id = fields.UUID(required=True)
+    status = fields.String(required=True)
+
+
+class AgentSchema(Schema):
+    """An agent."""
+
+    agent_id = _id(required=True)
+    name = fields.String(required=True)
+    description = fields.String(required=True)
+    endpoint = _null(fields.String(required=True))
+    protocol = fields.String(required=True)
+    capabilities = fields.List(fields.String(), required=True)
+    agent_type = fields.String(required=True)
+    version = _null(fields.String(required=True))
+    is_active = fields.Boolean(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(("active", "inactive", "error")))
+    state = fields.String(required=True, validate=validate.OneOf(AGENT_STATES))
+    state_details = fields.Dict(required=True)
+    last_seen = _null(fields.String(required=True))
+    max_concurrency = _null(fields.Integer(required=True))
+    in_flight = fields.Integer(required=True)
+    metadata = fields.Dict(required=True)
+    created_at = fields.String(required=True)
+    updated_at = fields.String(required=True)
+
+
+class AgentsSchema(Schema):
+    """Agents."""
+
+    agents = fields.List(fields.Nested(AgentSchema), required=True)
+    count = fields.Integer(required=True)
+
+
+class ProbeSchema(Schema):
+    """What trying an endpoint showed."""
+
+    connected = fields.Boolean(required=True)
+    message = fields.String(required=True)
+    latency_ms = _null(fields.Float(required=True))
+
+
+class FlowSchema(Schema):
+    """A flow: its definition, and what the server adds."""
+
+    flow_id = _id(required=True)
+    flow_version = fields.Integer(required=True)
+    nodes = fields.List(fields.Dict(), required=True)
+    created_at = fields.String(required=True)
+    updated_at = fields.String(required=True)
+
+
+class FlowsSchema(Schema):
+    """Flows."""
+
+    flows = fields.List(fields.Nested(FlowSchema), required=True)
+    count = fields.Integer(required=True)
+
+
+class VersionsSchema(Schema):
+    """The versions of a flow, newest first."""
+
+    flow_id = _id(required=True)
+    versions = fields.List(fields.Nested(FlowSchema), required=True)
+    count = fields.Integer(required=True)
+
+
+class FindingSchema(Schema):
+    """Something wrong with a definition."""
+
+    place = fields.String(required=True)
+    message = fields.String(required=True)
+
+
+class ReportSchema(Schema):
+    """What checking a definition found."""
+
+    valid = fields.Boolean(required=True)
+    errors = fields.List(fields.Nested(FindingSchema), required=True)
+    warnings = fields.List(fields.Nested(FindingSchema), required=True)
+
+
+class DoneSchema(Schema):
+    """It is done."""
+
+    message = fields.String(required=True)
+    status = fields.String()
+
+
+class KeySchema(Schema):
+    """A key's record; ``key`` itself is there once, when it was made."""
+
+    key_id = fields.String(required=True)
+    name = fields.String(required=True)
+    scopes = fields.List(fields.String(), required=True)
+    hint = fields.String(required=True)
+    created_at = fields.String(required=True)
+    revoked_at = _null(fields.String(required=True))
+    key = fields.String()
+
+
+class KeysSchema(Schema):
+    """Keys."""
+
+    keys = fields.List(fields.Nested(KeySchema), required=True)
+    count = fields.Integer(required=True)
+
+
+class HealthSchema(Schema):
+    """Whether the server is well."""
+
+    status = fields.String(required=True)
+    version = fields.String(required=True)
+    timestamp = fields.String(required=True)
+    uptime_seconds = fields.Float(required=True)
+
+
+class StatusSchema(Schema):
+    """The server at a glance."""
+
+    status = fields.String(required=True, validate=validate.OneOf(("operational", "degraded")))
+    components = fields.Dict(required=True)
+    agents = fields.Dict(required=True)
+    flows = fields.Dict(required=True)
+    executions = fields.Dict(required=True)
+    version = fields.String(required=True)
+    uptime_seconds = fields.Float(required=True)
+
+
+class MetricsSchema(Schema):
+    """Totals."""
+
+    total_executions = fields.Integer(required=True)
+    successful_executions = fields.Integer(required=True)
+    failed_executions = fields.Integer(required=True)
+    cancelled_executions = fields.Integer(required=True)
+    running_executions = fields.Integer(required=True)
+    average_execution_time = fields.Float(required=True)
+    total_execution_time = fields.Float(required=True)
+    last_execution = _null(fields.String(required=True))
+
+
+class ProblemSchema(Schema):
+    """An error (RFC 9457)."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True)
+    message = fields.String(required=True)
+    error_code = fields.String(required=True)
+    details = fields.Dict(required=True)
+    request_id = fields.String(required=True)
+
+
+def load(schema: Schema, given: Any) -> Mapping[str, Any]:
+    """Check a body.
+
+    Raises:
+        Invalid: With texts by field.
+    """
+    try:
+        loaded: Mapping[str, Any] = schema.load(given)
+    except ValidationError as error:
+        details = _flat(error.normalized_messages(), "")
+        field, texts = next(iter(details.items()))
+        raise Invalid(f"{field}: {texts[0]}" if field else texts[0], details=details) from None
+    return loaded
+
+
+def _flat(messages: Any, place: str) -> dict[str, list[str]]:
+    """Marshmallow's nested messages as texts by path."""
+    if isinstance(messages, list):
+        return {place: [str(text) for text in messages]}
+    flat: dict[str, list[str]] = {}
+    for key, below in messages.items():
+        here = "" if key == "_schema" else str(key)
+        flat.update(_flat(below, f"{place}.{here}" if place and here else place or here))
+    return flat

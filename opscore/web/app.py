@@ -1,0 +1,40 @@
+"""The web server as an aiohttp application; all it needs is given, nothing is kept at module level."""
+
+from __future__ import annotations
+
+from typing import AsyncContextManager, AsyncIterator, Callable
+
+from aiohttp import web
+
+from opscore.operations import Operations
+from opscore.web import docs
+from opscore.web.api import add_api
+from opscore.web.bodies import Bodies
+from opscore.web.config import BODIES, CONFIG, OPERATIONS, RATE_LIMIT, WebConfig
+from opscore.web.limits import RateLimit
+from opscore.web.middlewares import guarded
+
+__all__ = ["WebConfig", "make_app"]
+
+
+def make_app(config: WebConfig, running: Callable[[], AsyncContextManager[Operations]]) -> web.Application:
+    """The application.
+
+    Args:
+        config: Settings of the web server.
+        running: Opens the operations when the application starts; they close with it.
+    """
+    app = web.Application(middlewares=[guarded], client_max_size=config.max_request_bytes)
+    app[CONFIG] = config
+    app[BODIES] = Bodies(config.body_timeout, config.max_request_bytes)
+    app[RATE_LIMIT] = RateLimit(config.rate_limit)
+
+    async def operations(started: web.Application) -> AsyncIterator[None]:
+        async with running() as opened:
+            started[OPERATIONS] = opened
+            yield
+
+    app.cleanup_ctx.append(operations)
+    add_api(app)
+    docs.add_docs(app, config.version)
+    return app

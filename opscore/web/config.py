@@ -1,0 +1,33 @@
+"""What the web server needs to know, and the typed keys under which an application keeps its parts."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import attrs
+from aiohttp import web
+
+from opscore.domain.instants import Seconds
+from opscore.operations import Operations
+from opscore.web.bodies import Bodies
+from opscore.web.limits import RateLimit
+
+
+@attrs.frozen
+class WebConfig:
+    """Settings of the web server. Times are seconds, sizes bytes."""
+
+    version: str
+    is_loopback: bool = True
+    allowed_hosts: tuple[str, ...] = ()
+    max_request_bytes: int = 1024 * 1024
+    body_timeout: Seconds = 30.0
+    rate_limit: float = 0.0
+
+
+CONFIG: web.AppKey[WebConfig] = web.AppKey("config", WebConfig)
+OPERATIONS: web.AppKey[Operations] = web.AppKey("operations", Operations)
+BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
+RATE_LIMIT: web.AppKey[RateLimit] = web.AppKey("rate_limit", RateLimit)
+METRICS_TEXT: web.AppKey[Callable[[], bytes]] = web.AppKey("metrics_text", Callable[[], bytes])
+OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)

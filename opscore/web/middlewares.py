@@ -1,0 +1,49 @@
+"""What happens to every request: it gets an id, is checked, and whatever goes wrong becomes a problem."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import Awaitable, Callable
+
+from aiohttp import web
+
+from opscore.domain.errors import OpsCoreError, StoreError
+from opscore.web.auth import check_host, check_key
+from opscore.web.config import CONFIG
+from opscore.web.errors import answer_error, answer_http, problem
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CALLER = "opscore_caller"
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+@web.middleware
+async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """One middleware for all of it: each further one would cost every request a few microseconds."""
+    given = request.headers.get("X-Request-ID", "")
+    request_id = given if _SANE_ID.fullmatch(given) else os.urandom(8).hex()
+    answer = await _answer(request, handler, request_id)
+    answer.headers["X-Request-ID"] = request_id
+    return answer
+
+
+async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
+    try:
+        check_host(request, request.app[CONFIG])
+        request[CALLER] = await check_key(request)
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:  # noqa: PLR2004 - a redirect is no error
+            raise
+        return answer_http(error, request_id)
+    except OpsCoreError as error:
+        if isinstance(error, StoreError):
+            log.error("request.store_failed", extra={"request_id": request_id, "reason": str(error)})
+        return answer_error(error, request_id)
+    except Exception:
+        log.exception("request.failed", extra={"request_id": request_id, "path": request.path})
+        return problem(500, "INTERNAL_ERROR", "Something went wrong here; the server's log has it.", request_id)
