@@ -14,6 +14,8 @@ REQUIRES = [
     for line in (HERE / "requirements.txt").read_text().splitlines()
     if line.strip() and not line.startswith(("#", "-"))
 ]
+MIGRATIONS = "opscore.store.migrations"
+EXAMPLE = "opscore.cli.examples.credit_analysis"
 
 setup(
     name="opscore",
@@ -23,10 +25,14 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.9",
-    packages=find_packages(include=["opscore", "opscore.*"]),
-    package_data={"opscore": ["py.typed", "store/sql/*.sql", "web/docs/static/*"]},
-    # Migrations are files of the project's top level; in a wheel they travel inside the package.
-    data_files=[],
+    # Migrations and the demo's example live at the project's top level; in a wheel they travel inside the package.
+    packages=[*find_packages(include=["opscore", "opscore.*"]), MIGRATIONS, EXAMPLE],
+    package_dir={MIGRATIONS: "migrations", EXAMPLE: "examples/credit_analysis"},
+    package_data={
+        "opscore": ["py.typed", "store/sql/*.sql", "web/docs/static/*"],
+        MIGRATIONS: ["*.sql"],
+        EXAMPLE: ["*.yaml", "*.json", "*.md"],
+    },
     install_requires=REQUIRES,
     entry_points={"console_scripts": ["opscore = opscore.cli:main"]},
     zip_safe=False,

@@ -1,0 +1,159 @@
+"""``opscore demo``: the credit analysis of ``examples/``, with real agents and a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, AsyncIterator
+
+import click
+
+from opscore.cli.flows import read_document
+from opscore.cli.output import FAILED, UNREACHABLE
+from opscore.cli.serve import run_async
+from opscore.domain.errors import Unavailable
+from opscore.settings import load_settings
+
+_AGENTS = (
+    ("zoe", "collector.py", "Zoe, collects", ["information_gathering"]),
+    ("eddie", "scorer.py", "Eddie, scores", ["credit_scoring"]),
+)
+_AGENT_START = 20.0
+_AGENT_STOP = 3.0
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Keep the server and the agents up until Ctrl-C.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port to listen on. [a free one]")
+@click.option("--json", "as_json", is_flag=True, help="Print only the execution, as JSON.")
+def demo(keep: bool, port: int, as_json: bool) -> None:  # noqa: FBT001
+    """Score a loan application with two agent processes and a server of its own.
+
+    Everything is real and on this machine: HTTP agents, a flow from its YAML file, a SQLite file in a
+    temporary directory. It ends by itself.
+    """
+    status = run_async(_demo(keep=keep, port=port, as_json=as_json))
+    if status != "completed":
+        raise click.exceptions.Exit(FAILED if status else UNREACHABLE)
+
+
+def example_directory() -> Path:
+    """Where the example's files are: in the installed package, or in the checkout."""
+    here = Path(__file__).parent
+    installed = here / "examples" / "credit_analysis"
+    return installed if installed.is_dir() else here.parent.parent / "examples" / "credit_analysis"
+
+
+async def _demo(*, keep: bool, port: int, as_json: bool) -> str:
+    from rich.console import Console  # noqa: PLC0415
+
+    from opscore.cli.embedded import embedded_server  # noqa: PLC0415
+    from opscore.cli.progress import follow  # noqa: PLC0415
+
+    console = Console(stderr=as_json, soft_wrap=True, highlight=False)
+    example = example_directory()
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="opscore-demo-"))
+        database = f"sqlite:///{directory}/demo.db"
+        settings = load_settings(port=port, database=database, drain_timeout=1.0, log_level="WARNING")
+        server = await stack.enter_async_context(embedded_server(settings))
+        console.print(f"[bold]Ops-Core[/] is up at {server.url}")
+        for agent_id, script, name, capabilities in _AGENTS:
+            endpoint = await stack.enter_async_context(_agent(example / script))
+            await server.client.create_agent(agent_id, name=name, endpoint=endpoint, capabilities=capabilities)
+            console.print(f"Agent [bold]{agent_id}[/] ({name}) runs at {endpoint}")
+        flow = await server.client.create_flow(read_document(str(example / "flow.yaml")))
+        given = json.loads((example / "input.json").read_text(encoding="utf-8"))
+        started = await server.client.execute_flow(flow["flow_id"], given)
+        console.print(f"Flow [bold]{flow['flow_id']}[/] started: execution {started['execution_id']}")
+        execution = await follow(server.client, started["execution_id"], console)
+        if as_json:
+            click.echo(json.dumps(execution, indent=2, ensure_ascii=False))
+        else:
+            _show(console, execution, server.url, server.api_key, keep=keep)
+        if keep:
+            await _until_interrupted()
+    return str(execution["status"])
+
+
+@asynccontextmanager
+async def _agent(script: Path) -> AsyncIterator[str]:
+    """An agent process, its endpoint once it is ready; ended with the block, whatever happens."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), "--port", "0", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None, "it is piped"
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), _AGENT_START)
+        except asyncio.TimeoutError:
+            line = b""
+        word, _, port = line.decode().partition(" ")
+        if word != "ready":
+            raise Unavailable(f"The agent {script.name} did not start.")
+        yield f"http://127.0.0.1:{int(port)}"
+    finally:
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), _AGENT_STOP)
+    except asyncio.TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def _until_interrupted() -> None:
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted.set)
+    await interrupted.wait()
+
+
+def _show(console: Any, execution: dict[str, Any], url: str, api_key: str, *, keep: bool) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    if execution["status"] != "completed":
+        console.print(f"[red]{execution['error_code']}: {execution['error_message']}[/]")
+        return
+    output = execution["output_data"]["result"]
+    table = Table(title=f"Result ({execution['execution_time']:.3f} s)", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, value in _rows(output):
+        table.add_row(name, value)
+    console.print(table)
+    if keep:
+        console.print(f"\nThe server stays up until Ctrl-C. Its key: [bold]{api_key}[/]")
+        console.print(f"  {url}/docs    the API, to try out")
+        console.print(
+            f'  curl -H "Authorization: Bearer {api_key}" {url}/executions/{execution["execution_id"]}/results'
+        )
+    else:
+        console.print("\nWhere to look next:")
+        console.print("  opscore demo --keep     the same, and the server stays up to look at")
+        console.print("  opscore serve           a server of your own; its API is at http://127.0.0.1:8000/docs")
+        console.print("  docs/flows.md           how flows are written")
+        console.print("  examples/               agents in a few lines")
+
+
+def _rows(output: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in output.items():
+        if isinstance(value, dict):
+            rows += _rows(value, f"{prefix}{name}.") if name != "profile" else []
+        elif isinstance(value, list):
+            rows.append((prefix + name, "\n".join(map(str, value)) or "none"))
+        else:
+            rows.append((prefix + name, str(value)))
+    return rows

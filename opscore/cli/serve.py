@@ -1,0 +1,79 @@
+"""``opscore serve`` and ``opscore migrate``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Coroutine, Optional, TypeVar
+
+import click
+
+from opscore.cli.output import print_json
+from opscore.settings import Settings, load_settings
+
+T = TypeVar("T")
+
+
+def address_of(database: Optional[str]) -> Optional[str]:
+    """A database as people write it, a path or an address, as the address that settings hold."""
+    if database is None or "://" in database:
+        return database
+    return f"sqlite:///{database}"
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on uvloop where it exists."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return asyncio.run(work)
+    # uvloop.run is younger than the oldest uvloop for Python 3.9
+    uvloop.install()
+    return asyncio.run(work)
+
+
+database_option = click.option(
+    "--database", metavar="URL", help="sqlite:///path, or just a path. [OPSCORE_DATABASE, sqlite:///opscore.db]"
+)
+
+
+@click.command()
+@click.option("--host", help="Address to listen on. [OPSCORE_HOST, 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on, 0 for a free one. [OPSCORE_PORT, 8000]")
+@database_option
+def serve(host: Optional[str], port: Optional[int], database: Optional[str]) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Open calls get ten seconds to end; a second signal drops them. Nothing is lost either way.
+    """
+    settings = load_settings(host=host, port=port, database=address_of(database))
+    _configure_logging(settings)
+    from opscore.bootstrap import serve as serve_until_signal  # noqa: PLC0415
+
+    def ready(url: str) -> None:
+        click.echo(f"Ops-Core is ready at {url} (documentation: {url}/docs)", err=True)
+
+    code = run_async(serve_until_signal(settings, on_ready=ready))
+    raise click.exceptions.Exit(code)
+
+
+def _configure_logging(settings: Settings) -> None:
+    from opscore.telemetry.logs import configure_logging  # noqa: PLC0415
+
+    configure_logging(settings.log_level, settings.log_format)
+
+
+@click.command()
+@database_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def migrate(database: Optional[str], as_json: bool) -> None:  # noqa: FBT001 - click gives flags by position or name
+    """Bring the database up to date (``serve`` does that too)."""
+    settings = load_settings(database=address_of(database))
+    from opscore.bootstrap import migrate as migrate_database  # noqa: PLC0415
+
+    applied = run_async(migrate_database(settings))
+    if as_json:
+        print_json({"database": settings.database, "applied": applied})
+    elif applied:
+        click.echo(f"Applied {', '.join(applied)} to {settings.database_path}.")
+    else:
+        click.echo(f"{settings.database_path} is up to date.")
