@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -164,6 +165,7 @@ async def serve(settings: Settings, on_ready: Optional[Callable[[str], object]] 
         Invalid: A setting is wrong, or the address cannot be listened on.
     """
     _raise_file_limit()
+    _tune_collector()
     stopping = asyncio.Event()
     app = create_app(settings, on_fatal=_end_process)
 
@@ -218,6 +220,16 @@ def _raise_file_limit() -> None:
     wanted = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(_WANTED_FILES, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _tune_collector() -> None:
+    """Look for garbage cycles more rarely, and never among what lives as long as the process.
+
+    Python's default looks after every 700 new objects, which a server with many open calls has all the time
+    and nearly all of which die without its help; measured, it cost a third of the throughput of a wide fan-out.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 async def migrate(settings: Settings) -> list[str]:
