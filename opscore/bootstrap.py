@@ -127,12 +127,12 @@ def create_app(
 
     app = make_app(_web_config(settings), opened)
     app.on_shutdown.append(refuse)
-    app[HURRY] = lambda: [engine.hurry() for engine in engines]
+    app[ENGINES] = engines
     return app
 
 
-HURRY: web.AppKey[Callable[[], object]] = web.AppKey("hurry", Callable[[], object])
-"""Ends the drain of a stopping application at once."""
+ENGINES: web.AppKey[list[Engine]] = web.AppKey("engines", list)
+"""The engine of a started application, for whoever stops it."""
 
 
 def _web_config(settings: Settings) -> WebConfig:
@@ -171,7 +171,8 @@ async def serve(settings: Settings, on_ready: Optional[Callable[[str], object]] 
 
     def stop() -> None:
         if stopping.is_set():
-            app[HURRY]()
+            for engine in app[ENGINES]:
+                engine.hurry()
         stopping.set()
 
     runner = web.AppRunner(

@@ -54,7 +54,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = _setting(
         "OPSCORE_ALLOWED_HOSTS",
         (),
-        "names this server answers to (comma-separated, * for any); empty: loopback names when bound to loopback, else any",
+        "names this server answers to (comma-separated, * for any); empty: loopback names on loopback, else any",
         parse="list",
     )
     max_request_bytes: int = _setting("OPSCORE_MAX_REQUEST_BYTES", 1024 * 1024, "largest request body", parse="int")
@@ -141,10 +141,7 @@ def load_settings(environ: Optional[Mapping[str, str]] = None, **overrides: Any)
 
 def _read(env: Env, environ: Optional[Mapping[str, str]], field: Any) -> Any:
     variable, parse = field.metadata["variable"], field.metadata["parse"]
-    if environ is not None:
-        raw = environ.get(variable)
-    else:
-        raw = env.str(variable, None)
+    raw = env.str(variable, None) if environ is None else environ.get(variable)
     if raw is None or not raw.strip():
         return field.default
     try:
@@ -188,6 +185,17 @@ def check_settings(settings: Settings) -> None:
     for name in ("body_timeout", "node_timeout", "execution_timeout", "prune_interval", "database_timeout"):
         if not getattr(settings, name) > 0:
             raise Invalid(f"{_variable(name)} must be above 0.")
+    _check_words(settings)
+    for network in settings.agent_networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise Invalid(
+                f"OPSCORE_AGENT_NETWORKS has {network[:60]!r}, which is no network such as 10.0.0.0/8."
+            ) from None
+
+
+def _check_words(settings: Settings) -> None:
     if not 0 <= settings.port <= 65_535:
         raise Invalid("OPSCORE_PORT must be from 0 to 65535.")
     if not settings.database.startswith("sqlite:///") or not settings.database_path:
@@ -198,13 +206,6 @@ def check_settings(settings: Settings) -> None:
         raise Invalid("OPSCORE_LOG_FORMAT must be json or console.")
     if settings.api_key is not None and not re.fullmatch(r"[\x21-\x7e]{8,200}", settings.api_key):
         raise Invalid("OPSCORE_API_KEY must be 8 to 200 printable ASCII characters without spaces.")
-    for network in settings.agent_networks:
-        try:
-            ipaddress.ip_network(network)
-        except ValueError:
-            raise Invalid(
-                f"OPSCORE_AGENT_NETWORKS has {network[:60]!r}, which is no network such as 10.0.0.0/8."
-            ) from None
 
 
 def _variable(name: str) -> str:

@@ -131,14 +131,14 @@ def _ratio(ratio: Decimal) -> float:
 
 def _amount(profile: Json, field: str) -> Decimal:
     value = profile.get(field)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1e12:  # noqa: PLR2004
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1e12:
         raise BadDataError(f"profile.{field} must be an amount from 0 on.")
     return Decimal(str(value))
 
 
 def _whole(profile: Json, field: str) -> int:
     value = profile.get(field)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000:  # noqa: PLR2004
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000:
         raise BadDataError(f"profile.{field} must be a whole number from 0 on.")
     return value
 

@@ -50,10 +50,10 @@ def example_directory() -> Path:
 
 
 async def _demo(*, keep: bool, port: int, as_json: bool) -> str:
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from opscore.cli.embedded import embedded_server  # noqa: PLC0415
-    from opscore.cli.progress import follow  # noqa: PLC0415
+    from opscore.cli.embedded import embedded_server
+    from opscore.cli.progress import follow
 
     console = Console(stderr=as_json, soft_wrap=True, highlight=False)
     example = example_directory()
@@ -121,7 +121,7 @@ async def _until_interrupted() -> None:
 
 
 def _show(console: Any, execution: dict[str, Any], url: str, api_key: str, *, keep: bool) -> None:
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table
 
     if execution["status"] != "completed":
         console.print(f"[red]{execution['error_code']}: {execution['error_message']}[/]")

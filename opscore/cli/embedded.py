@@ -8,10 +8,10 @@ from typing import AsyncIterator
 
 import attrs
 from aiohttp import web
-from opscore_sdk import OpsCoreClientAsync
 
 from opscore.bootstrap import create_app
 from opscore.settings import Settings
+from opscore_sdk import OpsCoreClientAsync
 
 _HOST = "127.0.0.1"
 

@@ -106,13 +106,13 @@ def _perform(
     url, api_key, database = where
 
     async def remote() -> Json:
-        from opscore_sdk import OpsCoreClientAsync  # noqa: PLC0415
+        from opscore_sdk import OpsCoreClientAsync
 
         async with OpsCoreClientAsync(url, api_key) as client:
             return await over_http(client)
 
     async def local() -> Json:
-        from opscore.bootstrap import running  # noqa: PLC0415
+        from opscore.bootstrap import running
 
         async with running(load_settings(host="127.0.0.1", database=database, drain_timeout=0.1)) as operations:
             return await in_file(operations)

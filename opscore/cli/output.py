@@ -36,20 +36,17 @@ def failed(error: Exception) -> Optional[int]:
 
 
 def _described(error: Exception) -> tuple[Optional[int], str, Optional[str]]:
-    from opscore_sdk.errors import OpsCoreApiError, OpsCoreConnectionError, OpsCoreSDKError  # noqa: PLC0415
+    from opscore_sdk.errors import OpsCoreApiError, OpsCoreConnectionError, OpsCoreSDKError
 
-    if isinstance(error, StoreError):
-        return UNREACHABLE, error.message, _HINTS.get(error.error_code)
-    if isinstance(error, Invalid):
-        return USAGE, error.message, None
-    if isinstance(error, OpsCoreError):
-        return FAILED, error.message, _HINTS.get(error.error_code)
     if isinstance(error, OpsCoreConnectionError):
         return UNREACHABLE, str(error), "Is the server running? `opscore serve` starts one."
     if isinstance(error, OpsCoreApiError):
         return FAILED, str(error), _HINTS.get(error.error_code or "")
     if isinstance(error, OpsCoreSDKError):
         return FAILED, str(error), None
+    if isinstance(error, OpsCoreError):
+        code = UNREACHABLE if isinstance(error, StoreError) else USAGE if isinstance(error, Invalid) else FAILED
+        return code, error.message, _HINTS.get(error.error_code)
     return None, "", None
 
 

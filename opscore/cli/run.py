@@ -24,7 +24,7 @@ from opscore.settings import Settings, load_settings
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for the execution.")
 @click.option("--database", metavar="URL", help="Keep the run here. [in memory]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON also at a terminal.")
-def run(  # noqa: PLR0913
+def run(
     file: str,
     given: str,
     agents: tuple[str, ...],
@@ -81,10 +81,10 @@ async def _run(
     input_data: dict[str, Any],
     timeout: Optional[float],
 ) -> dict[str, Any]:
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from opscore.cli.embedded import embedded_server  # noqa: PLC0415
-    from opscore.cli.progress import follow  # noqa: PLC0415
+    from opscore.cli.embedded import embedded_server
+    from opscore.cli.progress import follow
 
     _check_agents(definition, endpoints)
     async with embedded_server(settings) as server:

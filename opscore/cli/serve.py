@@ -23,7 +23,7 @@ def address_of(database: Optional[str]) -> Optional[str]:
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on uvloop where it exists."""
     try:
-        import uvloop  # noqa: PLC0415
+        import uvloop
     except ImportError:
         return asyncio.run(work)
     # uvloop.run is younger than the oldest uvloop for Python 3.9
@@ -47,7 +47,7 @@ def serve(host: Optional[str], port: Optional[int], database: Optional[str]) -> 
     """
     settings = load_settings(host=host, port=port, database=address_of(database))
     _configure_logging(settings)
-    from opscore.bootstrap import serve as serve_until_signal  # noqa: PLC0415
+    from opscore.bootstrap import serve as serve_until_signal
 
     def ready(url: str) -> None:
         click.echo(f"Ops-Core is ready at {url} (documentation: {url}/docs)", err=True)
@@ -57,7 +57,7 @@ def serve(host: Optional[str], port: Optional[int], database: Optional[str]) -> 
 
 
 def _configure_logging(settings: Settings) -> None:
-    from opscore.telemetry.logs import configure_logging  # noqa: PLC0415
+    from opscore.telemetry.logs import configure_logging
 
     configure_logging(settings.log_level, settings.log_format)
 
@@ -68,7 +68,7 @@ def _configure_logging(settings: Settings) -> None:
 def migrate(database: Optional[str], as_json: bool) -> None:  # noqa: FBT001 - click gives flags by position or name
     """Bring the database up to date (``serve`` does that too)."""
     settings = load_settings(database=address_of(database))
-    from opscore.bootstrap import migrate as migrate_database  # noqa: PLC0415
+    from opscore.bootstrap import migrate as migrate_database
 
     applied = run_async(migrate_database(settings))
     if as_json:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Callable, Iterator, Optional, Union
+from typing import Any, Callable, Iterator, Union
 
 import orjson
 import yaml
@@ -110,7 +110,7 @@ def decode_yaml(raw: Union[bytes, str]) -> Any:
         raise _bad_yaml(str(error).splitlines()[0]) from None
 
 
-def _bad_yaml(problem: str, mark: Optional[yaml.Mark] = None) -> InvalidDocument:
+def _bad_yaml(problem: str, mark: Any = None) -> InvalidDocument:
     place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
     return InvalidDocument(f"The YAML cannot be read: {problem}{place}.", error_code="INVALID_YAML")
 
@@ -176,8 +176,8 @@ _PLAIN: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"(?:~|null|Null|NULL|)"), lambda text: None),
     (re.compile(r"(?:true|True|TRUE|false|False|FALSE)"), lambda text: text[0] in "tT"),
     (re.compile(r"[-+]?[0-9]{1,20}"), int),
-    (re.compile(r"0o[0-7]{1,22}"), lambda text: int(text[2:], 8)),
-    (re.compile(r"0x[0-9a-fA-F]{1,16}"), lambda text: int(text[2:], 16)),
+    (re.compile(r"0o[0-7]{1,22}"), lambda text: int(text, 0)),
+    (re.compile(r"0x[0-9a-fA-F]{1,16}"), lambda text: int(text, 0)),
     (re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"), float),
 )
 

@@ -29,11 +29,40 @@ LONGEST: Seconds = 366 * 86_400.0
 PRIORITIES = range(11)
 
 _FLOW_FIELDS = frozenset(
-    "flow_id name description version entry_point exit_points timeout priority defaults nodes metadata tags".split()
+    [
+        "flow_id",
+        "name",
+        "description",
+        "version",
+        "entry_point",
+        "exit_points",
+        "timeout",
+        "priority",
+        "defaults",
+        "nodes",
+        "metadata",
+        "tags",
+    ]
 )
 _FLOW_LATER = frozenset(("input_schema", "concurrency"))
-_NODE_FIELDS = frozenset("id type agent_id depends_on config timeout retry name description metadata position".split())
-_NODE_LATER = frozenset("capability input when conditions map flow_id repeat wait on_error compensate".split())
+_NODE_FIELDS = frozenset(
+    [
+        "id",
+        "type",
+        "agent_id",
+        "depends_on",
+        "config",
+        "timeout",
+        "retry",
+        "name",
+        "description",
+        "metadata",
+        "position",
+    ]
+)
+_NODE_LATER = frozenset(
+    ["capability", "input", "when", "conditions", "map", "flow_id", "repeat", "wait", "on_error", "compensate"]
+)
 _RETRY_FIELDS = frozenset(field.name for field in attrs.fields(RetryPolicy))
 _SERVER_FIELDS = frozenset(("flow_version", "created_at", "updated_at", "is_active"))
 """What a definition fetched from a server carries besides itself."""
@@ -204,7 +233,7 @@ class _Reader:
         for node_id, before in depends_on.items():
             for one in before:
                 followers.setdefault(one, []).append(node_id)
-        self._reachable(given, roots, depends_on, followers)
+        self._reachable(given, roots, depends_on)
         return Flow(
             flow_id=str(flow_id),
             version=self._version,
@@ -347,7 +376,6 @@ class _Reader:
         given: dict[str, Any],
         roots: tuple[str, ...],
         graph: Mapping[str, tuple[str, ...]],
-        followers: Mapping[str, list[str]],
     ) -> None:
         if given.get("entry_point") is None:
             return

@@ -79,7 +79,7 @@ class Progress:
         commands: list[Command] = []
         ends = [(node_id, completed)]
         while ends:
-            for follower, alive in self._release(*ends.pop()):
+            for follower, alive in self._release(ends[-1][0], completed=ends.pop()[1]):
                 commands.append(Ready(follower) if alive else Skip(follower))
                 if not alive:
                     ends.append((follower, False))
@@ -87,7 +87,7 @@ class Progress:
             commands.append(Complete())
         return commands
 
-    def _release(self, node_id: str, completed: bool) -> list[tuple[str, bool]]:
+    def _release(self, node_id: str, *, completed: bool) -> list[tuple[str, bool]]:
         """Count a node as ended; the followers that waited for it last, and whether they are to run."""
         self._unfinished -= 1
         freed = []

@@ -8,7 +8,7 @@ from typing import Mapping
 
 from opscore.domain.flows import Node
 from opscore.domain.instants import Seconds
-from opscore.domain.planner import passed_on, merged_input
+from opscore.domain.planner import merged_input, passed_on
 from opscore.domain.ports import AgentProtocol, Answered, Call, Clock, Refused, Reply, Store
 from opscore.engine.payloads import Payloads
 from opscore.engine.run import Run
@@ -76,7 +76,7 @@ class Caller:
             if hasattr(task, "uncancel"):
                 task.uncancel()
             return Refused("NODE_TIMEOUT", f"No answer within {timeout:g} s.", retryable=True)
-        except Exception as error:  # noqa: BLE001 - a bug in a protocol ends the step, never the server
+        except Exception as error:
             log.exception("protocol.failed", extra={"execution_id": call.execution_id, "node_id": call.node_id})
             return Refused("INTERNAL_ERROR", f"The call failed: {type(error).__name__}.", retryable=True)
         finally:

@@ -48,7 +48,8 @@ class Conductor:
         calls_per_agent: int,
         on_room: Callable[[], object],
     ) -> None:
-        """
+        """Take what it works with.
+
         Args:
             store: Where hops are written.
             caller: Makes attempts.

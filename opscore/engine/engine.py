@@ -65,7 +65,7 @@ class Engine:
             self._waiters,
             clock,
             limits.calls_per_agent,
-            on_room=lambda: self._queue.ring(),
+            on_room=self._on_room,
         )
         self._queue = Queue(store, clock, self._conductor, limits.open_runs)
         self._pruner = Pruner(store, clock, limits.retention, limits.prune_interval)
@@ -138,6 +138,9 @@ class Engine:
     def in_flight(self, agent_id: str) -> int:
         """Calls to an agent that are open now."""
         return self._slots.in_flight(agent_id)
+
+    def _on_room(self) -> None:
+        self._queue.ring()
 
     # -- its life ------------------------------------------------------------------------------
 

@@ -19,7 +19,8 @@ class Payloads:
     """The payloads of open executions, as JSON text; the least recently used are read again when needed."""
 
     def __init__(self, store: Store, budget: int = 64 * 1024 * 1024) -> None:
-        """
+        """Take what it works with.
+
         Args:
             store: Has everything.
             budget: Most characters to keep.

@@ -125,7 +125,9 @@ class Run:
     def take_up(self, open_steps: Iterable[tuple[str, Optional[x.Step]]], now: Instant, admit: Admit) -> Hop:
         """Go on after a restart: what was under way is called again with the same key."""
         changes: list[x.Change] = []
-        calls, slots, timers = [], [], {}
+        calls: list[str] = []
+        slots: list[str] = []
+        timers: dict[str, Instant] = {}
         for node_id, step in open_steps:
             if step is not None:
                 self.steps[node_id] = StepState(step.attempt, step.failures, step.started_at)
@@ -201,7 +203,8 @@ class Run:
     # -- inside --------------------------------------------------------------------------------
 
     def _proceed(self, changes: list[x.Change], commands: Sequence[Command], now: Instant, admit: Admit) -> Hop:
-        calls, slots = [], []
+        calls: list[str] = []
+        slots: list[str] = []
         for command in commands:
             if isinstance(command, Ready):
                 change = self._open(command.node_id, now, admit)

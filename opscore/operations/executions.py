@@ -186,11 +186,12 @@ class Executions:
         try:
             _, flow, steps = await self._whole(execution_id)
         except ExecutionNotFound:
-            steps = []
+            raise NotFound("No message has this id.", error_code="MESSAGE_NOT_FOUND") from None
         found = {step.node_id: step for step in steps}
-        if sender in found and receiver in found and sender in flow.nodes[receiver].depends_on:
-            if found[sender].output is not None:
-                return _message(flow, found[sender], receiver)
+        sent = found.get(sender)
+        is_edge = receiver in found and sender in flow.nodes[receiver].depends_on
+        if sent is not None and sent.output is not None and is_edge:
+            return _message(flow, sent, receiver)
         raise NotFound("No message has this id.", error_code="MESSAGE_NOT_FOUND")
 
     async def events(self, execution_id: str, after: int, limit: int) -> Sequence[Event]:

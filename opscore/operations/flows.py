@@ -98,7 +98,7 @@ class Flows:
         warnings = [*report.warnings, *await self._unknown_agents(report.flow)]
         return Report(report.flow, report.errors, warnings)
 
-    async def _unknown_agents(self, flow: Flow) -> list[Finding]:
+    async def _unknown_agents(self, flow: Flow) -> Sequence[Finding]:
         known = {agent.spec.agent_id for agent in await self._store.agents()}
         findings = []
         for index, node in enumerate(flow.nodes.values()):

@@ -18,7 +18,8 @@ class Keys:
     """Create, list, revoke and check API keys."""
 
     def __init__(self, store: Store, clock: Clock, *, first_key: Optional[str], required: Optional[bool]) -> None:
-        """
+        """Take what it works with.
+
         Args:
             store: Where the records are.
             clock: For the instants.

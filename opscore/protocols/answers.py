@@ -82,14 +82,14 @@ def understood(status: int, body: Optional[bytes], encoding: str, limit: int) ->
     """
     try:
         plain = _decompressed(body, encoding, limit)
-        return _told(plain) if 200 <= status < 300 else _refused_by_status(status, plain)
+        return _told(plain) if is_success(status) else _refused_by_status(status, plain)
     except InvalidDocument as error:
         refused = bad_answer(error.message)
     except NotDecompressed:
         refused = bad_answer("it is not in the encoding that it names, or in one nobody asked for.")
     except TooMuch:
         refused = too_large(limit)
-    return refused if 200 <= status < 300 else _refused_by_status(status, b"")
+    return refused if is_success(status) else _refused_by_status(status, b"")
 
 
 def _told(body: bytes) -> Reply:
@@ -114,14 +114,14 @@ def _refused_by_agent(answer: Mapping[str, Any]) -> Refused:
 
 
 def _refused_by_status(status: int, body: bytes) -> Refused:
-    if 300 <= status < 400:
+    if is_redirect(status):
         return Refused(
             "AGENT_REDIRECT", f"The agent answered {named(status)}; redirects are not followed.", retryable=False
         )
     answer = _object(body)
     code, message = _code(answer), _message(answer)
     text = f"The agent answered {named(status)}" + (f": {message}" if message else ".")
-    repeatable = status in _REPEATABLE or status >= 500
+    repeatable = status in _REPEATABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return Refused(
         code or f"AGENT_HTTP_{status}",
         shown(text),
@@ -136,6 +136,16 @@ def _object(body: bytes) -> Mapping[str, Any]:
     except InvalidDocument:
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def is_success(status: int) -> bool:
+    """Whether a status is one of 2xx."""
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def is_redirect(status: int) -> bool:
+    """Whether a status is one of 3xx."""
+    return HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
 
 
 def named(status: int) -> str:

@@ -75,6 +75,21 @@ class Spine:
     async def call(self, call: Call) -> Reply:
         """Make one attempt; only cancellation leaves it, and closes the connection."""
         try:
+            return await self._attempt(call)
+        except Exception:  # noqa: BLE001 - the port's promise; what we did not foresee is logged and is a failure
+            _log.exception("spine.call_failed", extra={"agent_id": call.agent.spec.agent_id})
+            return Refused("AGENT_CALL_FAILED", "The call failed inside Ops-Core; its log says why.", retryable=True)
+
+    async def probe(self, endpoint: Optional[str], agent_id: Optional[str] = None) -> Probe:
+        """Ask ``/health``, for 5 seconds at most."""
+        try:
+            return await self._ask(endpoint)
+        except Exception:  # noqa: BLE001 - as in call()
+            _log.exception("spine.probe_failed", extra={"agent_id": agent_id})
+            return Probe(connected=False, message="The probe failed inside Ops-Core; its log says why.")
+
+    async def _attempt(self, call: Call) -> Reply:
+        try:
             url, _ = self._routes(call.agent.spec.endpoint)
         except Invalid as error:
             return Refused("AGENT_FORBIDDEN_ADDRESS", error.message, retryable=False)
@@ -83,34 +98,27 @@ class Spine:
             try:
                 return await self._read(response)
             finally:
-                response.close()  # gives the connection back when all was read, and cuts it otherwise
+                response.close()  # cuts the connection, unless all was read and it has gone back already
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
             return _failed(error, url)
-        except Exception:
-            _log.exception("spine.call_failed", extra={"agent_id": call.agent.spec.agent_id})
-            return Refused("AGENT_CALL_FAILED", "The call failed inside Ops-Core; its log says why.", retryable=True)
 
-    async def probe(self, endpoint: Optional[str], agent_id: Optional[str] = None) -> Probe:
-        """Ask ``/health``, for 5 seconds at most."""
-        began = time.perf_counter()
+    async def _ask(self, endpoint: Optional[str]) -> Probe:
         try:
             _, url = self._routes(endpoint)
         except Invalid as error:
             return Probe(connected=False, message=error.message)
+        began = time.perf_counter()
         try:
             limit = aiohttp.ClientTimeout(total=PROBE_TIMEOUT)
             response = await self._session.get(url, timeout=limit, allow_redirects=False)
             response.close()
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
             return Probe(connected=False, message=_failed(error, url).error_message)
-        except Exception:
-            _log.exception("spine.probe_failed", extra={"agent_id": agent_id})
-            return Probe(connected=False, message="The probe failed inside Ops-Core; its log says why.")
         latency = (time.perf_counter() - began) * 1000
-        if 200 <= response.status < 300:
+        if answers.is_success(response.status):
             return Probe(connected=True, message="The agent is healthy.", latency_ms=latency)
         message = f"The agent answered {answers.named(response.status)} to {url.raw_path}."
-        return Probe(connected=False, message=message, latency_ms=latency)
+        return Probe(connected=False, message=answers.shown(message), latency_ms=latency)
 
     def _read_endpoint(self, endpoint: Optional[str]) -> tuple[yarl.URL, yarl.URL]:
         """Where to send calls, and where probes."""
@@ -149,7 +157,7 @@ class Spine:
     async def _read(self, response: aiohttp.ClientResponse) -> Reply:
         status, headers = response.status, response.headers
         encoding = headers.get("Content-Encoding", "")
-        body: Optional[bytes] = b"" if 300 <= status < 400 else await _body(response, self._limit)
+        body: Optional[bytes] = b"" if answers.is_redirect(status) else await _body(response, self._limit)
         if body is None or (len(body) < IN_THREAD_FROM and not encoding):
             reply = answers.understood(status, body, encoding, self._limit)
         else:
@@ -194,20 +202,22 @@ def _traceparent(execution_id: str) -> str:
 
 def _failed(error: Exception, url: yarl.URL) -> Refused:
     """What it means that no whole answer came."""
-    agent = f"the agent at {url.host}:{url.port}"
-    if isinstance(error, aiohttp.ClientConnectorError):
+    where = f"agent at {url.host}:{url.port}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = f"The certificate of the {where} is not trusted."
+    elif isinstance(error, aiohttp.ClientConnectorError):
         if isinstance(error.os_error, ForbiddenAddress):
-            text = f"{agent[0].upper()}{agent[1:]} is in a network that agents may not live in."
+            text = f"The {where} is in a network that agents may not live in."
             return Refused("AGENT_FORBIDDEN_ADDRESS", text, retryable=False)
-        reason = f"No connection to {agent}: {_reason(error.os_error)}."
+        reason = f"No connection to the {where}: {_reason(error.os_error)}."
     elif isinstance(error, aiohttp.ClientResponseError):
         return answers.bad_answer("it is not valid HTTP.")
     elif isinstance(error, asyncio.TimeoutError):
-        reason = f"No answer from {agent} in time."
+        reason = f"The {where} did not answer in time."
     elif isinstance(error, aiohttp.InvalidURL):
         reason = "The agent's endpoint cannot be called."
     else:
-        reason = f"The connection to {agent} broke before its answer was complete."
+        reason = f"The connection to the {where} broke before its answer was complete."
     return Refused("AGENT_UNREACHABLE", answers.shown(reason), retryable=True)
 
 

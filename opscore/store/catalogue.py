@@ -14,7 +14,6 @@ import orjson
 from opscore.domain.agents import Agent, AgentSpec
 from opscore.domain.documents import encode_json
 from opscore.domain.flows import FlowVersion, read_flow
-from opscore.domain.instants import Instant
 from opscore.domain.keys import Key
 
 _MOST_FLOWS = 1000

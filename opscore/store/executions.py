@@ -167,8 +167,8 @@ def _execution(
         for node_id, agent_id, status, _, _, reason, since, until in steps
         if status == "waiting"
     ]
-    return Execution(
-        *row,
+    return attrs.evolve(
+        Execution(*row),
         outputs=outputs,
         calls=sum(step[3] for step in steps),
         failures=sum(step[4] for step in steps),

@@ -7,6 +7,7 @@ instant, so a second process must not even open it. The kernel drops the lock wh
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import IO, Optional
 
 from opscore.domain.errors import StoreError
@@ -39,7 +40,7 @@ class FileLock:
         """
         path = f"{self._database_path}.lock"
         try:
-            file = open(path, "a+", encoding="ascii")  # noqa: SIM115 - held while the server lives
+            file = Path(path).open("a+", encoding="ascii")
         except OSError as error:
             raise StoreError(f"The database {self._database_path} cannot be opened: {error.strerror}.") from None
         try:

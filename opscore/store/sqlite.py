@@ -53,7 +53,8 @@ class Database:
     """An open SQLite database."""
 
     def __init__(self, path: str, timeout: Seconds, on_fatal: Callable[[str], object]) -> None:
-        """
+        """Take what it works with.
+
         Args:
             path: The file, or ``:memory:``.
             timeout: Seconds after which a call that has not returned means a dead database.
@@ -290,7 +291,7 @@ def _prepare_writer(connection: sqlite3.Connection, path: str, now: Instant) -> 
         if mode != "wal":
             raise StoreError(f"The database {path} cannot use a write-ahead log (journal mode {mode}).")
     connection.execute("PRAGMA synchronous = FULL")
-    if connection.execute("PRAGMA synchronous").fetchone()[0] != 2:  # noqa: PLR2004 - 2 is FULL
+    if connection.execute("PRAGMA synchronous").fetchone()[0] != 2:
         raise StoreError("SQLite refuses synchronous=FULL; commits would not survive a power cut.")
     connection.execute("PRAGMA cache_size = -32768")
     connection.execute("PRAGMA temp_store = MEMORY")

@@ -1,0 +1,1 @@
+"""HTTP: the API, its keys and its documentation."""

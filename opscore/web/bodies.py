@@ -20,7 +20,8 @@ class Bodies:
     """Reads bodies with one server's limits."""
 
     def __init__(self, timeout: Seconds, limit: int) -> None:
-        """
+        """Take what it works with.
+
         Args:
             timeout: Seconds a client may take to send a body.
             limit: Largest body in bytes.

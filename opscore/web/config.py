@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Callable
-
 import attrs
 from aiohttp import web
 
@@ -29,5 +27,4 @@ CONFIG: web.AppKey[WebConfig] = web.AppKey("config", WebConfig)
 OPERATIONS: web.AppKey[Operations] = web.AppKey("operations", Operations)
 BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 RATE_LIMIT: web.AppKey[RateLimit] = web.AppKey("rate_limit", RateLimit)
-METRICS_TEXT: web.AppKey[Callable[[], bytes]] = web.AppKey("metrics_text", Callable[[], bytes])
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)

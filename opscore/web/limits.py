@@ -16,7 +16,8 @@ class RateLimit:
     """Allows each caller so many requests per second, with a burst of one second's worth."""
 
     def __init__(self, per_second: float, monotonic: Callable[[], Seconds] = time.monotonic) -> None:
-        """
+        """Take what it works with.
+
         Args:
             per_second: Requests per second for each caller; 0 for no limit.
             monotonic: The clock, in seconds.

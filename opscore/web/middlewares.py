@@ -37,12 +37,12 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
         request[CALLER] = await check_key(request)
         return await handler(request)
     except web.HTTPException as error:
-        if error.status < 400:  # noqa: PLR2004 - a redirect is no error
+        if error.status < 400:
             raise
         return answer_http(error, request_id)
     except OpsCoreError as error:
         if isinstance(error, StoreError):
-            log.error("request.store_failed", extra={"request_id": request_id, "reason": str(error)})
+            log.warning("request.store_failed", extra={"request_id": request_id, "reason": str(error)})
         return answer_error(error, request_id)
     except Exception:
         log.exception("request.failed", extra={"request_id": request_id, "path": request.path})

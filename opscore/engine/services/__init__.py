@@ -1,0 +1,1 @@
+"""What runs beside the executions: the queue and the pruner."""

@@ -18,7 +18,8 @@ class Pruner:
     """Deletes old executions, a round at a time."""
 
     def __init__(self, store: Store, clock: Clock, retention: Seconds, interval: Seconds) -> None:
-        """
+        """Take what it works with.
+
         Args:
             store: Where history is.
             clock: For its age.

@@ -47,7 +47,7 @@ class Queue:
     async def cancel(self, execution_id: str, reason: Optional[str]) -> bool:
         """End an execution that waits; False when it does not wait any more."""
         run = await self._waiting(execution_id)
-        return run is not None and await self._end(run, run.cancel(self._clock.now(), reason))
+        return run is not None and await self._end(run.cancel(self._clock.now(), reason))
 
     async def serve(self) -> None:
         """Admit for ever. While anything waits its deadline is looked after too."""
@@ -91,7 +91,7 @@ class Queue:
             run = await self._waiting(execution_id)
             if run is not None:
                 message = "The execution did not begin within its time limit."
-                await self._end(run, run.fail(self._clock.now(), StopReason.EXPIRED, "EXECUTION_TIMEOUT", message))
+                await self._end(run.fail(self._clock.now(), StopReason.EXPIRED, "EXECUTION_TIMEOUT", message))
 
     async def _waiting(self, execution_id: str) -> Optional[Run]:
         """A run made of an execution that still waits, and is in nobody's care."""
@@ -102,7 +102,7 @@ class Queue:
         flow = (await self._store.flow(execution.flow_id, execution.flow_version)).flow
         return Run.resume(found, flow)[0]
 
-    async def _end(self, run: Run, hop: Hop) -> bool:
+    async def _end(self, hop: Hop) -> bool:
         assert hop.unit is not None, "an end is written"
         try:
             await self._store.commit(hop.unit)

@@ -47,8 +47,8 @@ def operation(
             handler = response_schema(ProblemSchema, status, description=_PROBLEMS[status])(handler)
         if body is not None:
             handler = json_schema(body, required=body_required)(handler)
-        handler = docs(tags=[tag], summary=summary, parameters=list(parameters))(handler)
-        return handler
+        documented: Handler = docs(tags=[tag], summary=summary, parameters=list(parameters))(handler)
+        return documented
 
     return decorate
 

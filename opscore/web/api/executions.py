@@ -7,6 +7,7 @@ from typing import Any, Mapping
 import attrs
 from aiohttp import web
 
+from opscore.domain.agents import is_id
 from opscore.domain.executions import EXECUTION_STATUSES
 from opscore.operations.executions import LONGEST_WAIT, Start
 from opscore.web.api import answers, queries, schemas
@@ -52,8 +53,7 @@ def _start_body(given: Any) -> Mapping[str, Any]:
         isinstance(given, dict)
         and given.keys() == _PLAIN_START
         and isinstance(given["input_data"], dict)
-        and isinstance(given["flow_id"], str)
-        and schemas.ID.fullmatch(given["flow_id"])
+        and is_id(given["flow_id"])
     ):
         return given
     loaded = dict(schemas.load(_START, given))

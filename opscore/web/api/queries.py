@@ -89,7 +89,7 @@ def _from_cursor(cursor: Optional[str]) -> Optional[str]:
         found = base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
         found = ""
-    if not 0 < len(found) <= 100 or to_cursor(found) != cursor:  # noqa: PLR2004 - an id is shorter
+    if not 0 < len(found) <= 100 or to_cursor(found) != cursor:
         raise refused("cursor", "is none that this server gave out.")
     return found
 

@@ -429,7 +429,7 @@ def load(schema: Schema, given: Any) -> Mapping[str, Any]:
     try:
         loaded: Mapping[str, Any] = schema.load(given)
     except ValidationError as error:
-        details = _flat(error.normalized_messages(), "")
+        details = _flat(error.messages_dict, "")
         field, texts = next(iter(details.items()))
         raise Invalid(f"{field}: {texts[0]}" if field else texts[0], details=details) from None
     return loaded

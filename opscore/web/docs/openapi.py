@@ -41,7 +41,7 @@ def describe(router: web.UrlDispatcher, version: str) -> dict[str, Any]:
 
 def _name(schema: type[Schema]) -> str:
     name = schema if isinstance(schema, str) else getattr(schema, "__name__", type(schema).__name__)
-    return name[: -len("Schema")] if name.endswith("Schema") else name
+    return name.removesuffix("Schema")
 
 
 def _operation(path: str, method: str, noted: dict[str, Any]) -> dict[str, Any]:
