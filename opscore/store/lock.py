@@ -40,7 +40,7 @@ class FileLock:
         """
         path = f"{self._database_path}.lock"
         try:
-            file = Path(path).open("a+", encoding="ascii")
+            file = Path(path).open("a+", encoding="ascii")  # noqa: SIM115 - held while the server lives
         except OSError as error:
             raise StoreError(f"The database {self._database_path} cannot be opened: {error.strerror}.") from None
         try:
