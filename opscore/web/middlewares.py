@@ -17,7 +17,7 @@ from opscore.web.errors import answer_error, answer_http, problem
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-CALLER = "opscore_caller"
+CALLER = "opscore_caller"  # a plain key: typed ones need an aiohttp younger than the oldest we run on
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
