@@ -82,13 +82,14 @@ def _answer(work: Work, task: Json) -> Json:
 def main(name: str, work: Work) -> None:
     """Serve the work until SIGTERM or Ctrl-C; the line ``ready <port>`` says that it is up."""
     parser = argparse.ArgumentParser(description=f"The agent {name}.")
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends, as its parent does")
     arguments = parser.parse_args()
-    asyncio.run(_serve(make_app(name, work), arguments.port, until_eof=arguments.until_eof))
+    asyncio.run(_serve(make_app(name, work), arguments.host, arguments.port, until_eof=arguments.until_eof))
 
 
-async def _serve(app: web.Application, port: int, *, until_eof: bool) -> None:
+async def _serve(app: web.Application, host: str, port: int, *, until_eof: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -98,7 +99,7 @@ async def _serve(app: web.Application, port: int, *, until_eof: bool) -> None:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port, shutdown_timeout=1).start()
+        await web.TCPSite(runner, host, port, shutdown_timeout=1).start()
         print("ready", runner.addresses[0][1], flush=True)
         await stop.wait()
     finally:

@@ -85,7 +85,11 @@ async def _demo(*, keep: bool, port: int, as_json: bool) -> str:
 async def _agent(script: Path) -> AsyncIterator[str]:
     """An agent process, its endpoint once it is ready; ended with the block, whatever happens."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(script), "--port", "0", stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        str(script),
+        "--until-eof",  # so that it ends with this process, however that ends
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         assert process.stdout is not None, "it is piped"

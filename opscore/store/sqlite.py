@@ -10,11 +10,12 @@ cancellation reaches into it (HAZARDS 1 to 4).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import sqlite3
 from collections import deque
 from contextlib import suppress
-from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, TypeVar
 
 import aiosqlite
 
@@ -72,7 +73,7 @@ class Database:
         self._units = 0
         self._writer: aiosqlite.Connection
         self._readers: list[aiosqlite.Connection] = []
-        self._free: asyncio.LifoQueue[aiosqlite.Connection]
+        self._turns: Iterator[tuple[aiosqlite.Connection, asyncio.Lock]]
         self._task: asyncio.Task[None]
 
     # -- opening and closing -------------------------------------------------------------------
@@ -115,9 +116,8 @@ class Database:
         except sqlite3.Error as error:
             raise StoreError(f"The database {self._path} cannot be used: {error}.") from error
         # A database in memory has one connection: reads take turns with the writer's trips.
-        self._free = asyncio.LifoQueue()
-        for connection in self._readers or [self._writer]:
-            self._free.put_nowait(connection)
+        # A lock for each and not a queue of free ones: locks are fair, and nobody who waits can be overtaken.
+        self._turns = itertools.cycle([(reader, asyncio.Lock()) for reader in self._readers or [self._writer]])
         return applied
 
     async def close(self) -> None:
@@ -208,17 +208,17 @@ class Database:
         """
         if self._dead:
             raise self._dead
-        connection = await self._free.get()
-        watchdog = asyncio.get_running_loop().call_later(
-            self._timeout, self._die, "The database has not answered in time."
-        )
-        try:
-            return await _run(connection, query)
-        except sqlite3.Error as error:
-            raise _translate(error) from error
-        finally:
-            watchdog.cancel()
-            self._free.put_nowait(connection)
+        connection, lock = next(self._turns)
+        async with lock:
+            watchdog = asyncio.get_running_loop().call_later(
+                self._timeout, self._die, "The database has not answered in time."
+            )
+            try:
+                return await _run(connection, query)
+            except sqlite3.Error as error:
+                raise _translate(error) from error
+            finally:
+                watchdog.cancel()
 
     @property
     def figures(self) -> Mapping[str, float]:

@@ -85,7 +85,14 @@ def test_delays_grow_within_their_bounds(failures: int, chance: float) -> None:
 def test_retries_end() -> None:
     """No attempt follows the last one, a code that is not worth it, or the time limit; Retry-After is kept."""
     policy = RetryPolicy(max_attempts=3, jitter=False, max_elapsed=10, non_retryable=frozenset({"BAD"}))
-    facts: dict[str, Any] = {"failures": 1, "error_code": "X", "retryable": True, "elapsed": 0.0, "retry_after": None, "chance": 0.5}
+    facts: dict[str, Any] = {
+        "failures": 1,
+        "error_code": "X",
+        "retryable": True,
+        "elapsed": 0.0,
+        "retry_after": None,
+        "chance": 0.5,
+    }
     assert policy.next_delay(**facts) == 1
     assert policy.next_delay(**{**facts, "retry_after": 5.0}) == 5
     for change in ({"failures": 3}, {"error_code": "BAD"}, {"retryable": False}, {"elapsed": 9.5}):

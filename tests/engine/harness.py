@@ -1,0 +1,211 @@
+"""An engine on a clock that only tests move, with agents that only tests answer for."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import uuid
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, AsyncIterator, Callable, Mapping, Optional
+
+import attrs
+
+from opscore.domain.agents import AgentSpec
+from opscore.domain.errors import StoreFull
+from opscore.domain.executions import Execution, Unit
+from opscore.domain.ports import Answered, Call, Probe, Reply
+from opscore.engine import Engine, Limits, open_engine
+from opscore.operations import Agents, Executions, Flows
+from opscore.operations.executions import Start
+from opscore.store import SqlStore, open_store
+
+START = 1_700_000_000_000_000
+
+
+class Timer:
+    """A call that is to come on the virtual clock."""
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback: Optional[Callable[[], object]] = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class VirtualClock:
+    """Time that moves when it is told to."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._seconds = seconds
+        self._order = itertools.count()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._ids = itertools.count(int(seconds * 1000) + 1)
+
+    def now(self) -> int:
+        return START + int(self._seconds * 1_000_000)
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        timer = Timer(callback)
+        heapq.heappush(self._timers, (self._seconds + delay, next(self._order), timer))
+        return timer
+
+    def chance(self) -> float:
+        return 1.0
+
+    def new_id(self) -> str:
+        return str(uuid.UUID(int=next(self._ids)))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; what is due is called in its order."""
+        end = self._seconds + seconds
+        while self._timers and self._timers[0][0] <= end:
+            self._seconds, _, timer = heapq.heappop(self._timers)
+            if timer.callback is not None:
+                timer.callback()
+        self._seconds = end
+
+
+class Script:
+    """An agent protocol whose calls wait until the test answers them."""
+
+    name = "script"
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.open: dict[str, asyncio.Future[Reply]] = {}
+        self.dropped: list[str] = []
+        self.answers: Optional[Callable[[Call], Reply]] = None
+        self._news = asyncio.Event()
+
+    async def call(self, call: Call) -> Reply:
+        self.calls.append(call)
+        self._news.set()
+        if self.answers is not None:
+            return self.answers(call)
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self.open[call.node_id] = reply
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            self.dropped.append(call.node_id)
+            raise
+
+    async def probe(self, endpoint: Optional[str], agent_id: Optional[str] = None) -> Probe:
+        return Probe(True, "scripted")
+
+    def check(self, spec: AgentSpec) -> None:
+        """Everything can be called."""
+
+    @property
+    def nodes(self) -> list[str]:
+        """The nodes called so far, in order."""
+        return [call.node_id for call in self.calls]
+
+    async def called(self, count: int) -> None:
+        """Wait until so many calls were made."""
+        while len(self.calls) < count:
+            self._news.clear()
+            await asyncio.wait_for(self._news.wait(), 5)
+
+    def answer(self, node_id: str, output: Optional[Mapping[str, Any]] = None) -> None:
+        """The agent did it."""
+        self.open.pop(node_id).set_result(Answered(output or {}))
+
+    def refuse(self, node_id: str, refused: Reply) -> None:
+        """The agent did not do it."""
+        self.open.pop(node_id).set_result(refused)
+
+
+class FullOnce(SqlStore):
+    """A store that can be told that the disk is full for the next units."""
+
+    refusals = 0
+
+    async def commit(self, unit: Unit) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreFull("The disk is full; nothing was written.")
+        await super().commit(unit)
+
+
+@attrs.frozen
+class Bench:
+    """Everything a test of the engine needs."""
+
+    clock: VirtualClock
+    script: Script
+    store: FullOnce
+    engine: Engine
+    executions: Executions
+    flows: Flows
+    agents: Agents
+
+    async def start(self, edges: dict[str, list[str]], *, node: Optional[dict[str, Any]] = None, **more: Any) -> str:
+        """Define a flow of the agent ``a`` and start it."""
+        nodes = [{"id": i, "agent_id": "a", "depends_on": before, **(node or {})} for i, before in edges.items()]
+        name = f"f{abs(hash((str(nodes), str(more)))) % 10**12}"
+        fields = {key: more.pop(key) for key in ("priority", "timeout") if key in more}
+        await self.flows.create({"flow_id": name, "nodes": nodes, **fields})
+        return (await self.executions.start(Start(flow_id=name, input_data={"n": 1}, **more))).execution_id
+
+    async def until(self, execution_id: str, fits: Callable[[Execution], bool]) -> Execution:
+        """The execution once it fits; the loop turns until then."""
+        for _ in range(2000):
+            found = await self.executions.get(execution_id)
+            if fits(found):
+                return found
+        raise AssertionError(f"never so: {found}")
+
+    async def ended(self, execution_id: str) -> Execution:
+        """The execution at its end."""
+        return await self.until(execution_id, lambda found: not found.is_open)
+
+    async def waiting(self, execution_id: str, reason: str) -> Execution:
+        """The execution once a step of it waits for this."""
+        return await self.until(execution_id, lambda found: reason in [one.reason for one in found.waiting])
+
+    async def events(self, execution_id: str) -> list[str]:
+        """Types of its events, with nodes."""
+        events = await self.executions.events(execution_id, 0, 500)
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+        return [f"{event.type}:{event.node_id}" if event.node_id else event.type for event in events]
+
+
+@asynccontextmanager
+async def bench(path: str = ":memory:", clock: Optional[VirtualClock] = None, **limits: Any) -> AsyncIterator[Bench]:
+    """An engine at work; stopped without a drain at the end."""
+    clock = clock or VirtualClock()
+    chosen = {
+        "calls": 100, "calls_per_agent": 50, "open_runs": 100, "queued": 100, "node_timeout": 30.0,
+        "drain_timeout": 0.0, "retention": 0.0, "prune_interval": 3600.0, **limits,
+    }  # fmt: skip
+    script = Script()
+    protocols = {"script": script}
+    async with open_store(path, now=clock.now(), timeout=30, on_fatal=print) as store:
+        store.__class__ = FullOnce
+        assert isinstance(store, FullOnce)
+        async with open_engine(store, protocols, clock, Limits(**chosen)) as engine:
+            flows = Flows(store, clock)
+            agents = Agents(store, engine, protocols, clock)
+            executions = Executions(store, engine, flows, clock, 86_400.0)
+            await agents.register(AgentSpec("a", "a", "script"))
+            closing = asyncio.ensure_future(_tick(clock))
+            try:
+                yield Bench(clock, script, store, engine, executions, flows, agents)
+            finally:
+                closing.cancel()
+                engine.hurry()
+
+
+async def _tick(clock: VirtualClock) -> None:
+    """Nothing: time stands still unless a test moves it."""
+
+
+def file_in(directory: Path) -> str:
+    """A database file."""
+    return str(directory / "engine.db")
