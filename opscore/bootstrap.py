@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 from contextlib import asynccontextmanager
-from typing import AsyncIterator, Callable, Mapping, Optional
+from typing import Any, AsyncIterator, Callable, Mapping, Optional
 
 import attrs
 from aiohttp import web
@@ -28,7 +28,14 @@ log = logging.getLogger(__name__)
 EXIT_STORE_FAILED = 70
 """The database died under the server; a supervisor starts it again (EX_SOFTWARE of sysexits.h)."""
 
-_KEEPALIVE: Seconds = 15.0
+SERVER_OPTIONS: Mapping[str, Any] = {
+    "access_log": None,
+    "keepalive_timeout": 15.0,
+    # Compressed bodies are refused unread: what a few kilobytes could become never is.
+    "auto_decompress": False,
+}
+"""Options for whoever runs the application: ``web.AppRunner(app, **SERVER_OPTIONS)``."""
+
 _HANDLERS_GRACE: Seconds = 1.0
 _WANTED_FILES = 65_536
 
@@ -175,9 +182,7 @@ async def serve(settings: Settings, on_ready: Optional[Callable[[str], object]] 
                 engine.hurry()
         stopping.set()
 
-    runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=_HANDLERS_GRACE, handle_signals=False
-    )
+    runner = web.AppRunner(app, shutdown_timeout=_HANDLERS_GRACE, handle_signals=False, **SERVER_OPTIONS)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
@@ -244,4 +249,4 @@ async def migrate(settings: Settings) -> list[str]:
     return await migrate_database(settings.database_path, now=SystemClock().now(), timeout=settings.database_timeout)
 
 
-__all__ = ["EXIT_STORE_FAILED", "StoreError", "create_app", "migrate", "running", "serve"]
+__all__ = ["EXIT_STORE_FAILED", "SERVER_OPTIONS", "StoreError", "create_app", "migrate", "running", "serve"]

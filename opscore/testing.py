@@ -8,7 +8,7 @@ from typing import AsyncIterator, Optional
 import attrs
 from aiohttp.test_utils import TestClient, TestServer
 
-from opscore.bootstrap import LocalAgents, create_app
+from opscore.bootstrap import SERVER_OPTIONS, LocalAgents, create_app
 from opscore.settings import Settings
 
 __all__ = ["open_client"]
@@ -33,6 +33,7 @@ async def open_client(
     chosen = settings or Settings(database="sqlite:///:memory:", drain_timeout=0.1)
     server = TestServer(create_app(attrs.evolve(chosen, host="127.0.0.1"), local_agents))
     headers = {"Authorization": f"Bearer {chosen.api_key}"} if chosen.api_key else None
+    await server.start_server(**SERVER_OPTIONS)
     async with TestClient(server, headers=headers) as client:
         for agent_id in local_agents or {}:
             async with client.post("/agents", json={"agent_id": agent_id, "protocol": "local"}) as answer:

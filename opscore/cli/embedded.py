@@ -9,7 +9,7 @@ from typing import AsyncIterator
 import attrs
 from aiohttp import web
 
-from opscore.bootstrap import create_app
+from opscore.bootstrap import SERVER_OPTIONS, create_app
 from opscore.settings import Settings
 from opscore_sdk import OpsCoreClientAsync
 
@@ -30,7 +30,7 @@ async def embedded_server(settings: Settings) -> AsyncIterator[Embedded]:
     """Serve on the settings' port, with a key of its own so that nothing else on the machine gets in."""
     api_key = settings.api_key or f"sk_ops_{secrets.token_urlsafe(24)}"
     app = create_app(attrs.evolve(settings, host=_HOST, api_key=api_key))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, shutdown_timeout=1.0, **SERVER_OPTIONS)
     await runner.setup()
     try:
         await web.TCPSite(runner, _HOST, settings.port).start()

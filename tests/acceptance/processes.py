@@ -67,7 +67,7 @@ class Server:
         raise AssertionError("the server was not ready in time")
 
     async def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """Kill it with -9, and wait until it is gone."""
         assert self._process is not None
         if self._process.returncode is None:
             os.kill(self._process.pid, signal.SIGKILL)
@@ -135,7 +135,7 @@ class Client:
         self._url = url
         self._session: Optional[aiohttp.ClientSession] = None
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Client:  # noqa: PYI034 - Self needs Python 3.11
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         return self
 

@@ -68,5 +68,5 @@ def test_yaml_is_read_as_its_core_schema() -> None:
 @pytest.mark.parametrize("text", ["a: &x 1", "a: *x", "a: !!str 1", "a: 1\na: 2", "1: 2", "a: 9223372036854775808"])
 def test_yaml_refuses_sharing_tags_and_repeats(text: str) -> None:
     """Anchors, aliases, tags, repeated or odd keys and large numbers are refused with their place."""
-    with pytest.raises(InvalidDocument, match="line 1|line 2|alias"):
+    with pytest.raises(InvalidDocument, match=r"line 1|line 2|alias"):
         decode_yaml(text)

@@ -162,8 +162,9 @@ class Bench:
         raise AssertionError(f"never so: {found}")
 
     async def ended(self, execution_id: str) -> Execution:
-        """The execution at its end."""
-        return await self.until(execution_id, lambda found: not found.is_open)
+        """The execution at its end, when the engine has cleared up after it."""
+        runs = self.engine._conductor.runs
+        return await self.until(execution_id, lambda found: not found.is_open and execution_id not in runs)
 
     async def waiting(self, execution_id: str, reason: str) -> Execution:
         """The execution once a step of it waits for this."""
@@ -194,16 +195,10 @@ async def bench(path: str = ":memory:", clock: Optional[VirtualClock] = None, **
             agents = Agents(store, engine, protocols, clock)
             executions = Executions(store, engine, flows, clock, 86_400.0)
             await agents.register(AgentSpec("a", "a", "script"))
-            closing = asyncio.ensure_future(_tick(clock))
             try:
                 yield Bench(clock, script, store, engine, executions, flows, agents)
             finally:
-                closing.cancel()
                 engine.hurry()
-
-
-async def _tick(clock: VirtualClock) -> None:
-    """Nothing: time stands still unless a test moves it."""
 
 
 def file_in(directory: Path) -> str:

@@ -7,7 +7,6 @@ import json
 from typing import Any, Optional
 
 import attrs
-import pytest
 from aiohttp.test_utils import TestClient
 
 from opscore.settings import Settings
