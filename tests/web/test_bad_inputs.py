@@ -128,7 +128,7 @@ TABLE = [
     flow("no nodes", {"flow_id": "bad", "nodes": []}),
     flow("1,001 nodes", {"flow_id": "bad", "nodes": [{"id": f"n{i}", "agent_id": "e"} for i in range(1001)]}),
     flow("over 256 KiB", {"flow_id": "bad", "nodes": [{**NODE, "config": {"a": "x" * 300_000}}]}),
-    flow("cycle", {"flow_id": "bad", "nodes": [{**NODE, "depends_on": ["b"]}, {**NODE, "id": "b", "depends_on": ["a"]}]}),
+    flow("cycle", {"flow_id": "x", "nodes": [{**NODE, "depends_on": ["b"]}, {**NODE, "id": "b", "depends_on": ["a"]}]}),
     flow("waits for itself", one(depends_on=["a"])),
     flow("unknown dependency", one(depends_on=["b"])),
     flow("twice the same id", {"flow_id": "bad", "nodes": [NODE, NODE]}),
