@@ -2,9 +2,9 @@
 
     python floor.py AGENT_URL DATABASE
 
-Accept a start, commit it, answer; call the agent, commit each result before the next call, commit the end. SQLite with a
-write-ahead log and synchronous=FULL, one writer thread with group commit, aiohttp on both sides, no validation, no routes, no
-features. ``chain-N`` is N calls in a row, ``fan-N`` is one call, N at once, one more.
+Accept a start, commit it, answer; call the agent, commit each result before the next call, commit the end.
+SQLite with a write-ahead log and synchronous=FULL, one writer thread with group commit, aiohttp on both sides,
+no validation, no routes, no features. ``chain-N`` is N calls in a row, ``fan-N`` is one call, N at once, one more.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import asyncio
 import sqlite3
 import statistics
 import time
+from pathlib import Path
 from typing import Any, Awaitable, Callable
 
 import systems
@@ -190,8 +191,8 @@ async def idle(agent: str, quick: bool) -> list[Row]:
 
 
 def _written(pid: int) -> int:
-    with open(f"/proc/{pid}/io", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("write_bytes"))
+    lines = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
 
 
 MEASURES: dict[str, Measure] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from typing import Awaitable, Callable
+from typing import Any, Awaitable, Callable
 
 from aiohttp import web
 
@@ -17,7 +17,8 @@ from opscore.web.errors import answer_error, answer_http, problem
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-CALLER = "opscore_caller"  # a plain key: typed ones need an aiohttp younger than the oldest we run on
+# Typed keys are younger than the oldest aiohttp we run on.
+CALLER: Any = web.RequestKey("opscore_caller", str) if hasattr(web, "RequestKey") else "opscore_caller"
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
