@@ -146,7 +146,8 @@ def _fill(directory: str, count: int) -> None:
         connection.execute(
             f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) "
             f"INSERT INTO {table} (execution_id, {columns}) "
-            f"SELECT '00000000-0000-7000-8000-' || printf('%012d', i), {columns} FROM n, {table} WHERE execution_id = ?",
+            f"SELECT '00000000-0000-7000-8000-' || printf('%012d', i), {columns} "
+            f"FROM n, {table} WHERE execution_id = ?",
             (one,),
         )
     connection.commit()

@@ -53,12 +53,8 @@ class ExecutionReader:
             rows = connection.execute(sql, params).fetchall()
             found = []
             for row in rows:
-                listed = {"execution_id": row[0], "longest": LONGEST_LISTED}
-                steps = connection.execute(self._sql["step_counts"], listed).fetchall()
-                outputs: Optional[dict[str, Optional[str]]] = None
-                if row[3] == "completed":
-                    outputs = dict(connection.execute(self._sql["listed_outputs"], listed).fetchall())
-                found.append(_listed(row, steps, outputs))
+                wanted = {"execution_id": row[0], "longest": LONGEST_LISTED}
+                found.append(_listed(row, connection.execute(self._sql["listed_steps"], wanted).fetchall()))
         finally:
             connection.execute("COMMIT")
         return found
@@ -176,14 +172,14 @@ def _execution(
     )
 
 
-def _listed(
-    row: tuple[Any, ...], steps: Sequence[tuple[Any, ...]], outputs: Optional[Mapping[str, Optional[str]]]
-) -> Execution:
-    whole: Optional[dict[str, str]] = None
+def _listed(row: tuple[Any, ...], listed: Sequence[tuple[Any, ...]]) -> Execution:
+    outputs: Optional[dict[str, str]] = None
     truncated = [] if row[15] is not None else ["input_data"]
-    if outputs is not None:
-        whole = {node_id: output for node_id, output in outputs.items() if output is not None}
-        if len(whole) < len(outputs) or sum(map(len, whole.values())) > LONGEST_LISTED:
-            whole = None
+    if row[3] == "completed":
+        exits = {step[0]: step[9] for step in listed if step[8] and step[2] == "completed"}
+        if None in exits.values() or sum(map(len, exits.values())) > LONGEST_LISTED:
             truncated.append("output_data")
-    return attrs.evolve(_execution(row, steps, whole), truncated=tuple(truncated))
+        else:
+            outputs = exits
+    steps = [step[:8] for step in listed]
+    return attrs.evolve(_execution(row, steps, outputs), truncated=tuple(truncated))

@@ -4,11 +4,11 @@ from typing import Any, AsyncIterator
 
 import pytest
 import pytest_asyncio
-from opscore_sdk import OpsCoreClientAsync
-from opscore_sdk.errors import OpsCoreApiError, OpsCoreConnectionError, OpsCoreTimeoutError
 
 from opscore.settings import Settings
 from opscore.testing import open_client
+from opscore_sdk import OpsCoreClientAsync
+from opscore_sdk.errors import OpsCoreApiError, OpsCoreConnectionError, OpsCoreTimeoutError
 
 KEY = "sk_client_test_key"
 FLOW = {"flow_id": "hello", "nodes": [{"id": "greet", "agent_id": "greeter"}]}
@@ -21,9 +21,11 @@ async def greet(given: dict[str, Any]) -> dict[str, str]:
 @pytest_asyncio.fixture
 async def client() -> AsyncIterator[OpsCoreClientAsync]:
     settings = Settings(database="sqlite:///:memory:", api_key=KEY, drain_timeout=0.1)
-    async with open_client(settings, {"greeter": greet}) as server:
-        async with OpsCoreClientAsync(str(server.make_url("/")), KEY) as opened:
-            yield opened
+    async with (
+        open_client(settings, {"greeter": greet}) as server,
+        OpsCoreClientAsync(str(server.make_url("/")), KEY) as opened,
+    ):
+        yield opened
 
 
 async def test_a_flow_from_definition_to_result(client: OpsCoreClientAsync) -> None:

@@ -99,9 +99,10 @@ FROM steps WHERE execution_id = :execution_id;
 SELECT node_id, output FROM steps
 WHERE execution_id = :execution_id AND is_exit = 1 AND status = 'completed';
 
--- name: listed_outputs
-SELECT node_id, CASE WHEN LENGTH(output) <= :longest THEN output END FROM steps
-WHERE execution_id = :execution_id AND is_exit = 1 AND status = 'completed';
+-- name: listed_steps
+SELECT node_id, agent_id, status, attempt, failures, waiting_for, waiting_since, waiting_until,
+    is_exit, CASE WHEN is_exit = 1 AND LENGTH(output) <= :longest THEN output END
+FROM steps WHERE execution_id = :execution_id;
 
 -- name: input
 SELECT body FROM execution_inputs WHERE execution_id = :execution_id;
