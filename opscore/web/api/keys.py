@@ -26,7 +26,7 @@ async def list_keys(request: web.Request) -> web.Response:
     return answers.listing(request, "keys", [answers.key(key) for key in keys])
 
 
-@operation("keys", "Revoke a key", answers={200: schemas.KeySchema}, problems=(404, 507))
+@operation("keys", "Revoke a key", answers={200: schemas.RevokedKeySchema}, problems=(404, 507))
 async def revoke_key(request: web.Request) -> web.Response:
     """At once; again is no error."""
     key = await request.app[OPERATIONS].keys.revoke(request.match_info["key_id"])

@@ -366,6 +366,13 @@ class KeySchema(Schema):
     key = fields.String()
 
 
+class RevokedKeySchema(KeySchema):
+    """A key that is of no use any more."""
+
+    message = fields.String(required=True)
+    status = fields.String(required=True)
+
+
 class KeysSchema(Schema):
     """Keys."""
 
