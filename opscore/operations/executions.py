@@ -108,8 +108,8 @@ class Executions:
         key = wanted.idempotency_key
         if key is None:
             return None
-        if not 0 < len(key) <= LONGEST_KEY:
-            raise Invalid(f"Idempotency-Key must have 1 to {LONGEST_KEY} characters.")
+        if not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
+            raise Invalid(f"Idempotency-Key must have 1 to {LONGEST_KEY} printable ASCII characters.")
         asked = attrs.asdict(wanted, recurse=False)
         del asked["idempotency_key"]
         digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -9,7 +9,7 @@ from typing import Any, Awaitable, Callable
 
 from aiohttp import web
 
-from opscore.domain.errors import OpsCoreError, StoreError
+from opscore.domain.errors import Invalid, OpsCoreError, StoreError
 from opscore.web.auth import check_host, check_key
 from opscore.web.config import CONFIG
 from opscore.web.errors import answer_error, answer_http, problem
@@ -32,9 +32,23 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     return answer
 
 
+def _check_text(request: web.Request) -> None:
+    """Refuse paths and queries whose escapes make no Unicode; what is behind could not hold them.
+
+    Raises:
+        Invalid: They do not.
+    """
+    if "%" in request.raw_path or not request.raw_path.isascii():
+        try:
+            f"{request.path}{request.query_string}".encode()
+        except UnicodeError:
+            raise Invalid("The path or query is not valid Unicode (UTF-8).") from None
+
+
 async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
     try:
         check_host(request, request.app[CONFIG])
+        _check_text(request)
         request[CALLER] = await check_key(request)
         return await handler(request)
     except web.HTTPException as error:

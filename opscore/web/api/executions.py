@@ -27,7 +27,13 @@ _PLAIN_START = frozenset(("flow_id", "input_data"))
     answers={202: schemas.StartedSchema, 200: schemas.StartedSchema},
     body=schemas.StartSchema,
     parameters=(
-        header("Idempotency-Key", "the same key and body give the same execution for 24 h", minLength=1, maxLength=255),
+        header(
+            "Idempotency-Key",
+            "the same key and body give the same execution for 24 h",
+            minLength=1,
+            maxLength=255,
+            pattern="^[ -~]+$",
+        ),
         query("wait", "number", "answer when it has ended, or after so many seconds", minimum=0, maximum=LONGEST_WAIT),
     ),
     problems=(404, 409),
