@@ -69,6 +69,7 @@ class Conductor:
         self._calls_per_agent = calls_per_agent
         self._on_room = on_room
         self._tasks: set[asyncio.Task[None]] = set()
+        self._services: set[asyncio.Task[None]] = set()
         self._losses: dict[str, int] = {}
         self._draining = False
         self._hurried = asyncio.Event()
@@ -145,10 +146,7 @@ class Conductor:
         if run.stop is StopReason.LOST or self.runs.get(run.execution_id) is not run:
             return
         run.stop = StopReason.LOST
-        current = asyncio.current_task()
-        for task in run.tasks:
-            if task is not current:
-                task.cancel()
+        self._drop_calls(run)
         self._forget(run)
         losses = self._losses.get(run.execution_id, 0)
         if isinstance(error, Stale) or not isinstance(error, StoreError):
@@ -175,6 +173,8 @@ class Conductor:
         """Start nothing more; give open calls that many seconds, then drop them. Their steps stay recorded."""
         self._draining = True
         self._slots.close()
+        for task in self._services:
+            task.cancel()
         for run in self.runs.values():
             self._silence(run)
         timer = self._clock.call_later(timeout, self.hurry)
@@ -185,8 +185,7 @@ class Conductor:
         timer.cancel()
         for run in self.runs.values():
             run.stop = run.stop or StopReason.SHUTDOWN
-        for task in self._tasks:
-            task.cancel()
+            self._drop_calls(run)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_CANCEL_GRACE)
 
@@ -194,8 +193,13 @@ class Conductor:
         """Drain no longer."""
         self._hurried.set()
 
-    def own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something in a task that is kept, heard when it fails, and ended with the rest."""
+    def own(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a service in a task that is kept, heard when it fails, and ended with the rest."""
+        task = self._keep(work)
+        self._services.add(task)
+        task.add_done_callback(self._services.discard)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -207,18 +211,30 @@ class Conductor:
             log.error("engine.task_failed", exc_info=task.exception())
 
     def _spawn(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
-        task = self.own(work)
+        task = self._keep(work)
         run.tasks.add(task)
         task.add_done_callback(run.tasks.discard)
+        task.add_done_callback(run.begun.discard)
 
     async def _withdraw(self, run: Run) -> None:
         """End the run's tasks, all but the one that asks; open calls are dropped."""
+        self._drop_calls(run)
         current = asyncio.current_task()
         others = [task for task in run.tasks if task is not current]
-        for task in others:
-            task.cancel()
         if others:
             await asyncio.wait(others, timeout=_CANCEL_GRACE)
+
+    def _drop_calls(self, run: Run) -> None:
+        """Cancel the run's tasks but for the one that asks; those not begun yet see for themselves that it stops."""
+        current = asyncio.current_task()
+        for task in run.begun:
+            if task is not current:
+                task.cancel()
+
+    def _begin_task(self, run: Run) -> None:
+        task: Any = asyncio.current_task()
+        if task in run.tasks:
+            run.begun.add(task)
 
     def _forget(self, run: Run) -> None:
         self._silence(run)
@@ -279,6 +295,7 @@ class Conductor:
 
     async def _step(self, run: Run, hop: Callable[[], Hop]) -> None:
         """Carry out a hop that no attempt led to."""
+        self._begin_task(run)
         if run.stop is not None:
             return
         try:
@@ -291,6 +308,7 @@ class Conductor:
 
     async def _grant(self, run: Run, node_id: str) -> None:
         """Carry out the hop of a step that has just been given a slot."""
+        self._begin_task(run)
         if run.stop is not None:
             self._give_back(run.flow.nodes[node_id])
             return
@@ -298,6 +316,7 @@ class Conductor:
 
     async def _work(self, run: Run, node_id: str) -> None:
         """Make an attempt that holds a slot, and go on with what it makes possible."""
+        self._begin_task(run)
         following: Optional[str] = node_id
         while following is not None:
             node = run.flow.nodes[following]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import asynccontextmanager
 from typing import AsyncIterator, Mapping, Optional
@@ -69,7 +68,6 @@ class Engine:
         )
         self._queue = Queue(store, clock, self._conductor, limits.open_runs)
         self._pruner = Pruner(store, clock, limits.retention, limits.prune_interval)
-        self._services: list[asyncio.Task[None]] = []
         self._accepting = True
 
     # -- what operations ask -------------------------------------------------------------------
@@ -147,7 +145,7 @@ class Engine:
     async def open(self) -> None:
         """Begin to work: take up what is open, admit what is queued."""
         await self._queue.load()
-        self._services.append(self._conductor.own(self._recover()))
+        self._conductor.own(self._recover())
 
     async def _recover(self) -> None:
         """Take up all running executions, a page at a time; then what waits for its turn."""
@@ -167,8 +165,8 @@ class Engine:
             last = page[-1].execution.execution_id
         if count:
             log.info("engine.recovered", extra={"executions": count})
-        self._services.append(self._conductor.own(self._queue.serve()))
-        self._services.append(self._conductor.own(self._pruner.serve()))
+        self._conductor.own(self._queue.serve())
+        self._conductor.own(self._pruner.serve())
 
     def refuse(self) -> None:
         """Accept nothing more, and let nobody wait any longer: the first step of a stop."""
@@ -182,8 +180,6 @@ class Engine:
     async def close(self) -> None:
         """Stop: accept nothing, drain, drop what is still open. Nothing is lost by it."""
         self.refuse()
-        for service in self._services:
-            service.cancel()
         await self._conductor.drain(self._limits.drain_timeout)
 
 

@@ -68,6 +68,7 @@ class Run:
     """An execution in the engine's care."""
 
     __slots__ = (
+        "begun",
         "deadline",
         "deadline_at",
         "execution_id",
@@ -93,6 +94,8 @@ class Run:
         self.progress = Progress(flow)
         self.steps: dict[str, StepState] = {}
         self.tasks: set[asyncio.Task[None]] = set()
+        self.begun: set[asyncio.Task[None]] = set()
+        """Those of the tasks that have run a line: one that has not cannot clean up after a cancellation."""
         self.stop: Optional[StopReason] = None
         self.deadline: Optional[TimerHandle] = None
 

@@ -293,3 +293,19 @@ async def test_every_change_is_told_by_one_numbered_event() -> None:
             "execution.accepted", "execution.started", "node.started:x", "node.completed:x",
             "node.started:y", "node.completed:y", "execution.completed",
         ]  # fmt: skip
+
+
+async def test_calls_that_had_no_time_to_begin_give_their_slots_back() -> None:
+    """A cancel written together with the hop that opens new calls leaves no slot taken, whatever the moment."""
+    async with bench() as b:
+        for ticks in range(12):
+            done = await b.start({"x": [], "y": ["x"], "z": ["x"]}, metadata={"ticks": ticks})
+            while "x" not in b.script.open:
+                await b.executions.get(done)
+            b.script.answer("x")
+            for _ in range(ticks):
+                await asyncio.wait({asyncio.ensure_future(asyncio.Event().wait())}, timeout=0)
+            assert (await b.executions.cancel(done, None)).status == "cancelled"
+            await b.ended(done)
+            b.script.open.clear()
+            assert b.engine.gauges()["calls_in_flight"] == 0, ticks
