@@ -1,7 +1,7 @@
 """Executions and their steps: the states they may be in, and the changes that move them.
 
-Both state machines are tables. What a table lacks cannot happen: the engine asks it, and the schema's
-CHECK constraints repeat its words.
+Both state machines are tables. What a table lacks cannot happen: the guards of the store's statements and the
+schema's CHECK constraints say the same, and tests compare them.
 
 A *change* is one fact about an execution. The engine collects the changes of one hop in a
 :class:`Unit`, the store writes the unit whole or not at all, with one event for each change.
@@ -43,16 +43,6 @@ STEP_STATUSES = tuple(STEP_MOVES)
 FinalStatus = Literal["completed", "failed", "cancelled"]
 OPEN = frozenset(status for status, moves in EXECUTION_MOVES.items() if moves)
 FINAL = frozenset(EXECUTION_MOVES) - OPEN
-
-
-def may_become(before: str, after: str) -> bool:
-    """Whether an execution in the one state may move to the other."""
-    return after in EXECUTION_MOVES[before]
-
-
-def step_may_become(before: str, after: str) -> bool:
-    """Whether a step in the one state may move to the other."""
-    return after in STEP_MOVES[before]
 
 
 @attrs.frozen

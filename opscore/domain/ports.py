@@ -216,6 +216,9 @@ class Store(Protocol):
     async def flows(self) -> Sequence[FlowVersion]:
         """The newest version of each flow that is not deleted, by id."""
 
+    async def flow_count(self) -> int:
+        """How many flows there are that are not deleted."""
+
     async def flow_versions(self, flow_id: str) -> Sequence[FlowVersion]:
         """All versions of a flow, newest first. Raises FlowNotFound."""
 

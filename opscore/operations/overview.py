@@ -59,7 +59,7 @@ class Overview:
             components=components,
             agents_total=len(agents),
             agents_active=sum(agent.status == "active" for agent in agents),
-            flows_total=len(await self._store.flows()),
+            flows_total=await self._store.flow_count(),
             totals=await self._store.totals(),
             gauges=dict(self._runs.gauges()),
             uptime=self.uptime,

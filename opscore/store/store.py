@@ -141,6 +141,11 @@ class SqlStore:
         """The newest version of each flow."""
         return [flow_from_row(row) for row in await self._rows("flows", {})]
 
+    async def flow_count(self) -> int:
+        """How many flows there are."""
+        count: int = (await self._rows("flow_count", {}))[0][0]
+        return count
+
     async def flow_versions(self, flow_id: str) -> Sequence[FlowVersion]:
         """All versions of a flow, newest first."""
         rows = await self._rows("flow_versions", {"flow_id": flow_id})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any, AsyncIterator
@@ -19,6 +20,8 @@ from opscore.domain.errors import (
     StoreFull,
 )
 from opscore.domain.executions import (
+    EXECUTION_MOVES,
+    STEP_MOVES,
     Accepted,
     Finished,
     Idempotency,
@@ -32,7 +35,9 @@ from opscore.domain.flows import read_flow
 from opscore.domain.keys import Key
 from opscore.domain.ports import ExecutionQuery
 from opscore.store import SqlStore, migrate_database, open_store
+from opscore.store.migrate import known_migrations
 from opscore.store.sqlite import Database
+from opscore.store.statements import load_statements
 
 DEFINITION = {"flow_id": "f", "nodes": [{"id": "n", "agent_id": "a"}]}
 
@@ -274,3 +279,30 @@ async def test_a_full_disk_is_said_and_waited_out(tmp_path: Path) -> None:
     await store.commit(accepted(1, input='{"n":"' + "x" * 100_000 + '"}'))
     assert len(await store.executions(ExecutionQuery())) == 1
     await database.close()
+
+
+def test_the_schema_says_what_the_tables_say() -> None:
+    """The CHECK constraints allow exactly the words of the state machines' tables."""
+    sql = known_migrations()[0].sql
+    words = [set(re.findall(r"'(\w+)'", found)) for found in re.findall(r"status IN \(([^)]*)\)", sql)]
+    assert set(EXECUTION_MOVES) in words
+    assert set(STEP_MOVES) - {"pending"} in words
+
+
+def test_the_guards_move_only_as_the_tables_allow() -> None:
+    """Every statement that moves an execution or a step starts from states that the tables let move there."""
+    moves = {
+        "begin_execution": (EXECUTION_MOVES, "running"),
+        "start_step": (STEP_MOVES, "running"),
+        "suspend_step": (STEP_MOVES, "waiting"),
+        "complete_step": (STEP_MOVES, "completed"),
+        "fail_step": (STEP_MOVES, "failed"),
+        "cancel_open_steps": (STEP_MOVES, "cancelled"),
+    }
+    sql = load_statements("queries")
+    for name, (table, after) in moves.items():
+        guard = sql[name].partition(" WHERE ")[2]
+        before = re.findall(r"status IN \(([^)]*)\)|status = '(\w+)'", guard)
+        words = re.findall(r"\w+", " ".join(part for found in before for part in found))
+        assert words, name
+        assert all(after in table[word] for word in words), name

@@ -189,6 +189,9 @@ SELECT f.created_at, v.flow_version, v.definition, v.created_at
 FROM flows f JOIN flow_versions v ON v.flow_id = f.flow_id AND v.flow_version = f.flow_version
 WHERE f.deleted_at IS NULL ORDER BY f.flow_id;
 
+-- name: flow_count
+SELECT COUNT(*) FROM flows WHERE deleted_at IS NULL;
+
 -- name: flow_versions
 SELECT f.created_at, v.flow_version, v.definition, v.created_at
 FROM flows f JOIN flow_versions v ON v.flow_id = f.flow_id
