@@ -103,9 +103,9 @@ class Conductor:
             StoreError: Its flow could not be read.
         """
         execution = found.execution
+        flow = (await self._store.flow(execution.flow_id, execution.flow_version)).flow
         if execution.execution_id in self.runs:
             return
-        flow = (await self._store.flow(execution.flow_id, execution.flow_version)).flow
         run, open_steps = Run.resume(found, flow)
         self.runs[run.execution_id] = run
         now = self._clock.now()
