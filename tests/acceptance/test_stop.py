@@ -71,7 +71,8 @@ async def test_a_second_signal_ends_the_drain(tmp_path: Path) -> None:
     took = time.monotonic() - begun
     await agent.stop()
     assert code == 0
-    assert took < 1.5
+    print(f"second signal: ended after {took:.2f} s")
+    assert took < 1
 
 
 @pytest.mark.timeout(60)
