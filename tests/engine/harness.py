@@ -167,8 +167,14 @@ class Bench:
         return await self.until(execution_id, lambda found: not found.is_open and execution_id not in runs)
 
     async def waiting(self, execution_id: str, reason: str) -> Execution:
-        """The execution once a step of it waits for this."""
-        return await self.until(execution_id, lambda found: reason in [one.reason for one in found.waiting])
+        """The execution once a step of it waits for this, and the engine has set what will wake it."""
+
+        def waits(found: Execution) -> bool:
+            run = self.engine._conductor.runs.get(execution_id)
+            set_up = run is not None and any(state.timer or state.waiter for state in run.steps.values())
+            return set_up and reason in [one.reason for one in found.waiting]
+
+        return await self.until(execution_id, waits)
 
     async def events(self, execution_id: str) -> list[str]:
         """Types of its events, with nodes."""
