@@ -15,9 +15,10 @@ from aiohttp import web
 
 from opscore.domain.errors import Invalid, StoreError
 from opscore.domain.instants import Seconds
-from opscore.engine import Engine, Limits, SystemClock, open_engine
-from opscore.operations import Agents, Executions, Flows, Keys, Operations, Overview
-from opscore.protocols import Handler, open_protocols
+from opscore.domain.ports import AgentProtocol, Directory
+from opscore.engine import Engine, FleetLimits, Limits, Probing, SystemClock, open_engine
+from opscore.operations import Agents, Executions, Flows, Keys, Operations, Overview, Sessions, Webhook
+from opscore.protocols import AgentKit, Handler, open_protocols
 from opscore.settings import Settings, check_settings
 from opscore.store import migrate_database, open_store
 from opscore.version import __version__
@@ -60,20 +61,38 @@ async def running_parts(
     clock = SystemClock()
     limits = Limits(
         calls=settings.max_calls,
-        calls_per_agent=settings.max_calls_per_agent,
         open_runs=settings.max_open_runs,
         queued=settings.max_queued,
         node_timeout=settings.node_timeout,
         drain_timeout=settings.drain_timeout,
         retention=settings.retention,
         prune_interval=settings.prune_interval,
+        fleet=FleetLimits(
+            calls_per_agent=settings.max_calls_per_agent,
+            breaker_failures=settings.breaker_failures,
+            breaker_pause=settings.breaker_pause,
+            offline_after=settings.offline_after,
+        ),
+        probing=Probing(
+            interval=settings.probe_interval,
+            jitter=settings.probe_jitter,
+            concurrency=settings.probe_concurrency,
+        ),
+        report_retention=settings.report_retention,
+        directory_interval=settings.agentkit_interval,
     )
     async with (
         open_store(
             settings.database_path, now=clock.now(), timeout=settings.database_timeout, on_fatal=on_fatal or _report
         ) as store,
-        open_protocols(settings.agent_networks, settings.max_answer_bytes, local_agents) as protocols,
-        open_engine(store, protocols, clock, limits) as engine,
+        open_protocols(
+            settings.agent_networks,
+            settings.max_answer_bytes,
+            local_agents,
+            agentkit=(settings.agentkit_api_url, settings.agentkit_api_key),
+            probe_timeout=settings.probe_timeout,
+        ) as protocols,
+        open_engine(store, protocols, clock, limits, _directory(settings, protocols)) as engine,
     ):
         keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
         if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
@@ -82,16 +101,26 @@ async def running_parts(
                 "`opscore keys create`, or allow everybody with OPSCORE_API_KEY_REQUIRED=false."
             )
         flows = Flows(store, clock)
+        agents = Agents(store, engine, protocols, clock)
+        executions = Executions(store, engine, flows, clock, settings.execution_timeout)
         yield Parts(
             Operations(
-                agents=Agents(store, engine, protocols, clock),
-                executions=Executions(store, engine, flows, clock, settings.execution_timeout),
+                agents=agents,
+                webhook=Webhook(agents, clock, settings.webhook_secret),
+                sessions=Sessions(store, engine, flows, executions),
+                executions=executions,
                 flows=flows,
                 keys=keys,
                 overview=Overview(store, engine, clock),
             ),
             engine,
         )
+
+
+def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:
+    """AgentKit's list of agents, where there is an AgentKit."""
+    found = protocols[AgentKit.name]
+    return found if settings.agentkit_api_url is not None and isinstance(found, AgentKit) else None
 
 
 @asynccontextmanager

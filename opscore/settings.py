@@ -89,6 +89,43 @@ class Settings:
     retention: float = _setting(
         "OPSCORE_RETENTION", 30 * 86_400.0, "seconds that ended executions are kept; 0: for ever", parse="float"
     )
+    report_retention: float = _setting(
+        "OPSCORE_REPORT_RETENTION",
+        7 * 86_400.0,
+        "seconds that agents' reports are kept, the newest of each always; 0: for ever",
+        parse="float",
+    )
+    probe_interval: float = _setting(
+        "OPSCORE_PROBE_INTERVAL", 30.0, "seconds between two looks at an agent's health; 0: never", parse="float"
+    )
+    probe_jitter: float = _setting(
+        "OPSCORE_PROBE_JITTER", 0.1, "by which part of that interval it varies, 0 to 1", parse="float"
+    )
+    probe_timeout: float = _setting(
+        "OPSCORE_PROBE_TIMEOUT", 5.0, "seconds an agent may take to tell its health", parse="float"
+    )
+    probe_concurrency: int = _setting("OPSCORE_PROBE_CONCURRENCY", 50, "agents asked at once", parse="int")
+    offline_after: float = _setting(
+        "OPSCORE_OFFLINE_AFTER", 300.0, "seconds of silence after which an agent is offline; 0: never", parse="float"
+    )
+    breaker_failures: int = _setting(
+        "OPSCORE_BREAKER_FAILURES",
+        10,
+        "times in a row that an agent cannot be reached until it gets no work for a while",
+        parse="int",
+    )
+    breaker_pause: float = _setting(
+        "OPSCORE_BREAKER_PAUSE",
+        10.0,
+        "seconds until it is tried again; twice as long each time, 300 at most",
+        parse="float",
+    )
+    agentkit_interval: float = _setting(
+        "OPSCORE_AGENTKIT_INTERVAL",
+        60.0,
+        "seconds between two readings of AgentKit's list of agents; 0: never",
+        parse="float",
+    )
     prune_interval: float = _setting(
         "OPSCORE_PRUNE_INTERVAL", 3600.0, "seconds between two rounds of the pruner", parse="float"
     )
@@ -182,10 +219,21 @@ def check_settings(settings: Settings) -> None:
             raise Invalid(f"{variable} must not be negative.")
         if isinstance(value, int) and not isinstance(value, bool) and field.name != "port" and value < 1:
             raise Invalid(f"{variable} must be at least 1.")
-    for name in ("body_timeout", "node_timeout", "execution_timeout", "prune_interval", "database_timeout"):
+    for name in (
+        "body_timeout",
+        "node_timeout",
+        "execution_timeout",
+        "prune_interval",
+        "database_timeout",
+        "probe_timeout",
+        "breaker_pause",
+    ):
         if not getattr(settings, name) > 0:
             raise Invalid(f"{_variable(name)} must be above 0.")
     _check_words(settings)
+    if settings.probe_jitter > 1:
+        raise Invalid("OPSCORE_PROBE_JITTER must be from 0 to 1.")
+    _check_agentkit(settings)
     for network in settings.agent_networks:
         try:
             ipaddress.ip_network(network)
@@ -206,6 +254,16 @@ def _check_words(settings: Settings) -> None:
         raise Invalid("OPSCORE_LOG_FORMAT must be json or console.")
     if settings.api_key is not None and not re.fullmatch(r"[\x21-\x7e]{8,200}", settings.api_key):
         raise Invalid("OPSCORE_API_KEY must be 8 to 200 printable ASCII characters without spaces.")
+
+
+def _check_agentkit(settings: Settings) -> None:
+    url = settings.agentkit_api_url
+    if url is not None and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", url):
+        raise Invalid("AGENTKIT_API_URL must look like http://agentkit.example:3000 (with or without /v1).")
+    for name in ("agentkit_api_key", "webhook_secret"):
+        value = getattr(settings, name)
+        if value is not None and not re.fullmatch(r"[\x21-\x7e]{1,500}", value):
+            raise Invalid(f"{_variable(name)} must be printable ASCII characters without spaces, 500 at most.")
 
 
 def _variable(name: str) -> str:

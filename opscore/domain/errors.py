@@ -5,6 +5,7 @@
     │   ├── InvalidDocument   JSON or YAML that cannot be read
     │   └── InvalidFlow       a definition that cannot run
     ├── Unauthenticated       no key, or not a key of ours
+    │   └── Replayed          a signature that was used before
     ├── Forbidden             a key of ours without the scope; a foreign host
     ├── NotFound              nothing has this id
     ├── Conflict              the present state rules it out
@@ -69,6 +70,12 @@ class Unauthenticated(OpsCoreError):
     """No key, or not a key of ours."""
 
     code = "UNAUTHENTICATED"
+
+
+class Replayed(Unauthenticated):
+    """A signature that was used before."""
+
+    code = "SIGNATURE_REPLAYED"
 
 
 class Forbidden(OpsCoreError):

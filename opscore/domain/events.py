@@ -9,6 +9,8 @@ import attrs
 from opscore.domain import executions as x
 from opscore.domain.instants import Instant, show
 
+TAKEN = "The agent has taken the task; its answer is outstanding."
+
 EVENT_TYPES = (
     "execution.accepted", "execution.started", "execution.paused", "execution.resumed",
     "execution.cancel_requested", "execution.completed", "execution.failed", "execution.cancelled",
@@ -46,10 +48,26 @@ def _step_started(change: x.StepStarted) -> tuple[str, dict[str, Any]]:
     return "node.started", {"recovered": True} if change.recovered else {}
 
 
+def _step_accepted(change: x.StepAccepted) -> tuple[str, dict[str, Any]]:
+    return "node.waiting", {"reason": "agent", "until": show(change.until), "detail": TAKEN}
+
+
+def _agent_reported(change: x.AgentReported) -> tuple[str, dict[str, Any]]:
+    return "agent.state", {"state": change.report.state, "timestamp": show(change.report.reported_at)}
+
+
+def _step_completed(change: x.StepCompleted) -> tuple[str, dict[str, Any]]:
+    if change.error_code is None:
+        return "node.completed", {}
+    return "node.completed", {"error_code": change.error_code, "error_message": change.error_message}
+
+
 def _step_waits(change: x.StepWaits) -> tuple[str, dict[str, Any]]:
     data: dict[str, Any] = {"reason": change.reason}
     if change.until is not None:
         data["until"] = show(change.until)
+    if change.detail is not None:
+        data["detail"] = change.detail
     if change.error_code is None:
         return "node.waiting", data
     data.update(error_code=change.error_code, error_message=change.error_message)
@@ -57,7 +75,9 @@ def _step_waits(change: x.StepWaits) -> tuple[str, dict[str, Any]]:
 
 
 def _failure(change: x.StepFailed) -> tuple[str, dict[str, Any]]:
-    data = {"error_code": change.error_code, "error_message": change.error_message}
+    data: dict[str, Any] = {"error_code": change.error_code, "error_message": change.error_message}
+    if change.is_tolerated:
+        data["tolerated"] = True
     return "node.failed", data
 
 
@@ -73,7 +93,9 @@ _DESCRIBE: Mapping[type, Callable[[Any], tuple[str, dict[str, Any]]]] = {
     x.Started: lambda change: ("execution.started", {}),
     x.StepStarted: _step_started,
     x.StepWaits: _step_waits,
-    x.StepCompleted: lambda change: ("node.completed", {}),
+    x.StepAccepted: _step_accepted,
+    x.AgentReported: _agent_reported,
+    x.StepCompleted: _step_completed,
     x.StepFailed: _failure,
     x.StepSkipped: lambda change: ("node.skipped", {}),
     x.CancelRequested: lambda change: ("execution.cancel_requested", {"reason": change.reason}),

@@ -13,6 +13,7 @@ from typing import Any, Literal, Mapping, Optional, Union
 
 import attrs
 
+from opscore.domain.agents import Report
 from opscore.domain.instants import SECOND, Instant, Seconds
 
 ExecutionStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
@@ -32,7 +33,8 @@ STEP_MOVES: Mapping[str, frozenset[str]] = {
     "pending": frozenset({"running", "waiting", "skipped"}),
     # running -> running is the repeat after a crash: the same call with the same key.
     "running": frozenset({"running", "waiting", "completed", "failed", "cancelled"}),
-    "waiting": frozenset({"running", "waiting", "failed", "cancelled"}),
+    # waiting -> completed or failed: an agent that took a task answers it later.
+    "waiting": frozenset({"running", "waiting", "completed", "failed", "cancelled"}),
     "completed": frozenset(),
     "failed": frozenset(),
     "cancelled": frozenset(),
@@ -58,17 +60,21 @@ class NewExecution:
     created_at: Instant
     deadline_at: Optional[Instant] = None
     user_id: Optional[str] = None
+    agent_id: Optional[str] = None
+    """The agent that it was triggered for; tasks that name none go to it."""
 
 
 @attrs.frozen
 class Waiting:
-    """What a step waits for, since when, and until when if that is known."""
+    """What a step waits for and why, since when, and until when if that is known."""
 
     node_id: str
     reason: WaitReason
     since: Instant
     until: Optional[Instant] = None
     agent_id: Optional[str] = None
+    detail: Optional[str] = None
+    error_code: Optional[str] = None
 
 
 @attrs.frozen
@@ -89,6 +95,7 @@ class Execution:
     error_code: Optional[str] = None
     error_message: Optional[str] = None
     user_id: Optional[str] = None
+    agent_id: Optional[str] = None
     metadata: str = "{}"
     input: Optional[str] = None
     outputs: Optional[Mapping[str, str]] = None
@@ -133,6 +140,7 @@ class Step:
     output: Optional[str] = None
     error_code: Optional[str] = None
     error_message: Optional[str] = None
+    waiting_detail: Optional[str] = None
 
 
 @attrs.frozen
@@ -168,6 +176,30 @@ class StepStarted:
     is_new: bool
     is_exit: bool
     recovered: bool = False
+    task_until: Optional[Instant] = None
+    """Set when the agent is one that answers later: until when it holds the task."""
+
+
+@attrs.frozen
+class StepAccepted:
+    """The agent has taken the step's task and will answer later."""
+
+    node_id: str
+    agent_id: str
+    attempt: int
+    until: Instant
+
+
+@attrs.frozen
+class AgentReported:
+    """The agent that holds the step's task reported a state."""
+
+    node_id: str
+    agent_id: str
+    attempt: int
+    report: Report
+    begun: bool = False
+    """Whether it says for the first time that it is at work on the task."""
 
 
 @attrs.frozen
@@ -184,6 +216,9 @@ class StepWaits:
     until: Optional[Instant] = None
     error_code: Optional[str] = None
     error_message: Optional[str] = None
+    detail: Optional[str] = None
+    closes: Optional[str] = None
+    """The agent whose task this ends."""
 
 
 @attrs.frozen
@@ -194,6 +229,10 @@ class StepCompleted:
     agent_id: Optional[str]
     attempt: int
     output: str
+    error_code: Optional[str] = None
+    error_message: Optional[str] = None
+    """The failure that the output stands in for, where the flow says so."""
+    closes: Optional[str] = None
 
 
 @attrs.frozen
@@ -206,6 +245,9 @@ class StepFailed:
     failures: int
     error_code: str
     error_message: str
+    is_tolerated: bool = False
+    """Whether the execution goes on without it."""
+    closes: Optional[str] = None
 
 
 @attrs.frozen
@@ -232,12 +274,18 @@ class Finished:
     seconds: Seconds
     error_code: Optional[str] = None
     error_message: Optional[str] = None
+    closes: tuple[str, ...] = ()
+    """Agents whose tasks end with it."""
+    abandons: tuple[str, ...] = ()
+    """Agents that may go on with their tasks for a while, not knowing."""
 
 
 Change = Union[
     Accepted,
     Started,
     StepStarted,
+    StepAccepted,
+    AgentReported,
     StepWaits,
     StepCompleted,
     StepFailed,

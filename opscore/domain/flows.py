@@ -19,6 +19,7 @@ from opscore.domain.errors import InvalidFlow
 from opscore.domain.instants import Seconds
 from opscore.domain.retries import RetryPolicy
 
+KINDS = ("flow", "workflow")
 NODE_TYPES = ("input", "processor", "output", "conditional")
 MAX_NODES = 1_000
 MAX_DEFINITION_BYTES = 256 * 1024
@@ -26,11 +27,15 @@ MAX_ATTEMPTS = 100
 LONGEST: Seconds = 366 * 86_400.0
 """No time in a flow may be longer than a year."""
 
+LONGEST_CAPABILITY = 200
+"""Characters."""
+
 PRIORITIES = range(11)
 
 _FLOW_FIELDS = frozenset(
     [
         "flow_id",
+        "kind",
         "name",
         "description",
         "version",
@@ -50,44 +55,63 @@ _NODE_FIELDS = frozenset(
         "id",
         "type",
         "agent_id",
+        "capability",
         "depends_on",
         "config",
         "timeout",
         "retry",
+        "on_error",
         "name",
         "description",
         "metadata",
         "position",
     ]
 )
-_NODE_LATER = frozenset(
-    ["capability", "input", "when", "conditions", "map", "flow_id", "repeat", "wait", "on_error", "compensate"]
-)
+_NODE_LATER = frozenset(("input", "when", "conditions", "map", "flow_id", "repeat", "wait", "compensate"))
 _RETRY_FIELDS = frozenset(field.name for field in attrs.fields(RetryPolicy))
 _SERVER_FIELDS = frozenset(("flow_version", "created_at", "updated_at", "is_active"))
 """What a definition fetched from a server carries besides itself."""
 
 
 @attrs.frozen
+class OnError:
+    """What follows when a node has failed for good; without any of it the execution fails."""
+
+    goes_on: bool = False
+    output: Optional[Mapping[str, Any]] = attrs.field(default=None, hash=False)
+    """Taken instead of the node's."""
+    agent_id: Optional[str] = None
+    """Another agent that tries, with retries of its own."""
+
+
+@attrs.frozen
 class Node:
-    """One step of a flow. ``agent_id`` is None for a node that only passes data on."""
+    """One step of a flow. A node with neither agent nor capability passes data on, or is its session's agent's."""
 
     id: str
     type: str
+    name: str
     agent_id: Optional[str]
+    capability: Optional[str]
     depends_on: tuple[str, ...]
     config: Mapping[str, Any] = attrs.field(hash=False)
     timeout: Optional[Seconds]
     retry: RetryPolicy
+    on_error: OnError
     is_exit: bool
 
 
 @attrs.frozen
 class Flow:
-    """A checked flow. ``version`` is the server's number; ``definition`` what its author wrote."""
+    """A checked flow. ``version`` is the server's number; ``definition`` what its author wrote.
+
+    A flow of the kind ``workflow`` came from the Ops-Core dialect: tasks in a row, each given its own parameters, and
+    those that name neither an agent nor a capability are done by the agent that the session was triggered for.
+    """
 
     flow_id: str
     version: int
+    kind: str
     name: str
     nodes: Mapping[str, Node] = attrs.field(hash=False, repr=False)
     followers: Mapping[str, tuple[str, ...]] = attrs.field(hash=False, repr=False)
@@ -212,6 +236,9 @@ class _Reader:
         flow_id = given.get("flow_id")
         if not is_id(flow_id):
             self._error("flow_id", "flow_id must be 1 to 100 letters, digits, '_' or '-'.")
+        kind = given.get("kind", "flow")
+        if kind not in KINDS:
+            self._error("kind", f"kind must be one of {', '.join(KINDS)}{nearest(kind, KINDS) or '.'}")
         name = self._text(given, "name", "") or (flow_id if isinstance(flow_id, str) else "")
         self._text(given, "description", "")
         self._object(given, "metadata", "")
@@ -237,6 +264,7 @@ class _Reader:
         return Flow(
             flow_id=str(flow_id),
             version=self._version,
+            kind=kind,
             name=str(name),
             nodes=nodes,
             followers={k: tuple(v) for k, v in followers.items()},
@@ -255,7 +283,8 @@ class _Reader:
         timeout = self._seconds(defaults, "timeout", "defaults.")
         retry = self._retry(defaults, "defaults.", RetryPolicy())
         listed = given.get("nodes")
-        if not isinstance(listed, list) or not listed:
+        is_workflow = given.get("kind") == "workflow"
+        if not isinstance(listed, list) or not (listed or is_workflow):
             self._error("nodes", "nodes must be a list with at least one node.")
             return []
         if len(listed) > MAX_NODES:
@@ -268,7 +297,7 @@ class _Reader:
             if not isinstance(item, dict):
                 self._error(place, "A node must be an object.")
                 continue
-            draft = self._node(item, place, timeout, retry)
+            draft = self._node(item, place, timeout, retry, needs_agent=not is_workflow)
             first = seen.setdefault(str(draft["id"]), index)
             if first != index:
                 self._error(f"{place}.id", f'The id "{draft["id"]}" is taken by nodes[{first}] already.')
@@ -277,7 +306,13 @@ class _Reader:
         return drafts
 
     def _node(
-        self, given: dict[str, Any], place: str, timeout: Optional[Seconds], retry: RetryPolicy
+        self,
+        given: dict[str, Any],
+        place: str,
+        timeout: Optional[Seconds],
+        retry: RetryPolicy,
+        *,
+        needs_agent: bool,
     ) -> dict[str, Any]:
         node_id = given.get("id")
         named = f'Node "{node_id}"' if is_id(node_id) else place
@@ -288,21 +323,50 @@ class _Reader:
         if kind not in NODE_TYPES:
             hint = nearest(kind, NODE_TYPES)
             self._error(f"{place}.type", f"{named}: type must be one of {', '.join(NODE_TYPES)}{hint}.")
-        agent_id = given.get("agent_id")
-        if agent_id is not None and not is_id(agent_id):
-            self._error(f"{place}.agent_id", f"{named}: agent_id must be 1 to 100 letters, digits, '_' or '-'.")
-        elif agent_id is None and kind == "processor" and not (_NODE_LATER & given.keys()):
-            self._error(f"{place}.agent_id", f"{named}: a processor needs an agent_id.")
+        agent_id, capability = self._doer(given, place, named)
+        nobody = given.get("agent_id") is None and given.get("capability") is None
+        if needs_agent and nobody and kind == "processor" and not (_NODE_LATER & given.keys()):
+            self._error(f"{place}.agent_id", f"{named}: a processor needs an agent_id or a capability.")
         own = self._seconds(given, "timeout", f"{place}.")
         return {
             "id": node_id,
             "type": kind,
+            "name": self._text(given, "name", f"{place}.") or str(node_id),
             "agent_id": agent_id,
+            "capability": capability,
             "depends_on": self._depends_on(given, place, named),
             "config": self._object(given, "config", f"{place}."),
             "timeout": timeout if own is None else own,
             "retry": self._retry(given, f"{place}.", retry),
+            "on_error": self._on_error(given, place, named),
         }
+
+    def _doer(self, given: dict[str, Any], place: str, named: str) -> tuple[Optional[str], Optional[str]]:
+        """The agent, or the capability that any agent must have who does it."""
+        agent_id, capability = given.get("agent_id"), given.get("capability")
+        if agent_id is not None and not is_id(agent_id):
+            self._error(f"{place}.agent_id", f"{named}: agent_id must be 1 to 100 letters, digits, '_' or '-'.")
+        if capability is not None and not (isinstance(capability, str) and 0 < len(capability) <= LONGEST_CAPABILITY):
+            text = f"{named}: capability must be text of 1 to {LONGEST_CAPABILITY} characters."
+            self._error(f"{place}.capability", text)
+        if agent_id is not None and capability is not None:
+            self._error(f"{place}.capability", f"{named}: give an agent_id or a capability, not both.")
+        return agent_id, capability
+
+    def _on_error(self, given: dict[str, Any], place: str, named: str) -> OnError:
+        value = given.get("on_error")
+        where = f"{place}.on_error"
+        if value is None or value == "fail":
+            return OnError()
+        if value == "continue":
+            return OnError(goes_on=True)
+        if isinstance(value, dict) and value.keys() == {"output"} and isinstance(value["output"], dict):
+            return OnError(output=value["output"])
+        if isinstance(value, dict) and value.keys() == {"agent_id"} and is_id(value["agent_id"]):
+            return OnError(agent_id=value["agent_id"])
+        text = 'on_error must be "fail", "continue", {output: {...}} or {agent_id: ...}.'
+        self._error(where, f"{named}: {text}")
+        return OnError()
 
     def _depends_on(self, given: dict[str, Any], place: str, named: str) -> list[str]:
         before = given.get("depends_on")

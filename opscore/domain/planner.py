@@ -34,6 +34,7 @@ class Complete:
 
 
 Command = Union[Ready, Skip, Complete]
+_ENDED = ("completed", "skipped", "failed")
 
 
 class Progress:
@@ -53,7 +54,7 @@ class Progress:
 
         Args:
             flow: The version of the flow that the execution runs.
-            steps: The status of each step that has one.
+            steps: The status of each step that has one. A failed one is one that the flow goes on after.
 
         Returns:
             The progress, and the nodes that may run and have no result yet, begun or not.
@@ -61,14 +62,15 @@ class Progress:
         progress = cls(flow)
         ready = list(flow.roots)
         for node_id, status in steps.items():
-            if status in ("completed", "skipped"):
-                freed = progress._release(node_id, completed=status == "completed")
+            if status in _ENDED:
+                freed = progress._release(node_id, completed=status != "skipped")
                 ready += [follower for follower, alive in freed if alive]
-        ended = ("completed", "skipped")
-        return progress, [node_id for node_id in ready if steps.get(node_id) not in ended]
+        return progress, [node_id for node_id in ready if steps.get(node_id) not in _ENDED]
 
     def begin(self) -> list[Command]:
         """The first nodes."""
+        if not self._flow.nodes:
+            return [Complete()]
         return [Ready(node_id) for node_id in self._flow.roots]
 
     def ended(self, node_id: str, *, completed: bool) -> list[Command]:
@@ -125,3 +127,16 @@ def passed_on(
 def as_output(value: Any) -> dict[str, Any]:
     """An output that is not an object becomes ``{"value": ...}``."""
     return value if isinstance(value, dict) else {"value": value}
+
+
+def task_payload(
+    flow: Flow, node: Node, execution_input: Mapping[str, Any], merged: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """What an agent gets that knows no difference between input and configuration.
+
+    A task of a workflow gets its own parameters; the first what the session was triggered with, which are its
+    parameters where nothing else was given.
+    """
+    if flow.kind != "workflow":
+        return {**node.config, **merged}
+    return execution_input if node.id in flow.roots else node.config

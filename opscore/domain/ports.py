@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional, Protocol, Sequence, Union
+from typing import Callable, Collection, Mapping, Optional, Protocol, Sequence
 
 import attrs
 
-from opscore.domain.agents import Agent, AgentSpec
+from opscore.domain.agents import Agent, AgentSpec, AgentState, Observed, Report, Source
+from opscore.domain.calls import Call, Outcome, Probe, Reply
 from opscore.domain.events import Event
 from opscore.domain.executions import Execution, Idempotency, NewExecution, Step, Unit
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
+from opscore.domain.tasks import OpenTask
 
 # -- time and chance ------------------------------------------------------------------------------
 
@@ -45,56 +47,14 @@ class Clock(Protocol):
 # -- calling agents -------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Call:
-    """One attempt to have an agent do one step."""
-
-    execution_id: str
-    node_id: str
-    attempt: int
-    agent: Agent
-    input: Mapping[str, Any] = attrs.field(hash=False)
-    config: Mapping[str, Any] = attrs.field(hash=False)
-
-    @property
-    def idempotency_key(self) -> str:
-        """The same for every repeat of this step, also after a crash."""
-        return f"{self.execution_id}:{self.node_id}"
-
-
-@attrs.frozen
-class Answered:
-    """The agent did it. The output is plain data as ``decode_json`` returns it."""
-
-    output: Mapping[str, Any] = attrs.field(hash=False)
-
-
-@attrs.frozen
-class Refused:
-    """The agent did not do it, or said nothing that could be understood."""
-
-    error_code: str
-    error_message: str
-    retryable: bool
-    retry_after: Optional[Seconds] = None
-
-
-Reply = Union[Answered, Refused]
-
-
-@attrs.frozen
-class Probe:
-    """What asking an agent for its health showed."""
-
-    connected: bool
-    message: str
-    latency_ms: Optional[float] = None
-
-
 class AgentProtocol(Protocol):
     """A way to call agents. Nothing an agent does makes these methods raise, but for cancellation."""
 
     name: str
+    answers_later: bool
+    """Whether its agents take tasks, one at a time, and end them later by reporting."""
+    needs_endpoint: bool
+    """Whether an agent without an endpoint cannot be asked for its health."""
 
     async def call(self, call: Call) -> Reply:
         """Make one attempt. Its time limit is the caller's business: it cancels."""
@@ -107,6 +67,22 @@ class AgentProtocol(Protocol):
 
         Raises:
             Invalid: The endpoint is missing, malformed or in a forbidden network.
+        """
+
+
+class NotOffered(Exception):
+    """A directory that does not exist there."""
+
+
+class Directory(Protocol):
+    """A list of agents that somebody else keeps."""
+
+    async def agents(self) -> Sequence[AgentSpec]:
+        """All agents on the list.
+
+        Raises:
+            NotOffered: There is no such list, and there will be none.
+            Unavailable: It could not be read now.
         """
 
 
@@ -145,10 +121,29 @@ class ExecutionTotals:
 
 @attrs.frozen
 class OpenRun:
-    """An open execution and its steps, without payloads: enough to take it up again."""
+    """An open execution, its steps and tasks, without payloads: enough to take it up again."""
 
     execution: Execution
     steps: Sequence[Step]
+    tasks: Sequence[OpenTask] = ()
+
+
+@attrs.frozen
+class ReportQuery:
+    """Which reports of an agent to list, newest first. ``before`` is the last one already seen, by its instants."""
+
+    agent_id: str
+    registered_at: Instant
+    limit: int = 100
+    before: Optional[tuple[Instant, Instant]] = None
+
+
+@attrs.frozen
+class Proof:
+    """A webhook's signature: good for one use, and of no use after it has expired."""
+
+    signature: str
+    expires_at: Instant
 
 
 class Store(Protocol):
@@ -232,17 +227,46 @@ class Store(Protocol):
     def agent_now(self, agent_id: str) -> Optional[Agent]:
         """One agent, answered from memory and so without waiting; None when there is none."""
 
+    def capable_now(self, capability: str) -> Collection[str]:
+        """The ids of the agents that have a capability, answered from memory."""
+
     async def agent(self, agent_id: str) -> Agent:
         """One agent. Raises AgentNotFound."""
 
     async def agents(self) -> Sequence[Agent]:
         """All agents, by id."""
 
-    async def add_agent(self, spec: AgentSpec, now: Instant) -> Agent:
-        """Register an agent. Raises Conflict when the id is taken."""
+    async def add_agent(
+        self, spec: AgentSpec, now: Instant, source: Source = "direct", proof: Optional[Proof] = None
+    ) -> Agent:
+        """Register an agent. Raises Conflict when the id is taken, Replayed when the proof was used before."""
 
-    async def delete_agent(self, agent_id: str) -> None:
-        """Forget an agent. Raises AgentNotFound."""
+    async def replace_agent(
+        self, spec: AgentSpec, now: Instant, source: Source = "direct", proof: Optional[Proof] = None
+    ) -> Agent:
+        """Change an agent's specification; what it reported stays. Raises AgentNotFound, Replayed."""
+
+    async def delete_agent(self, agent_id: str, proof: Optional[Proof] = None) -> None:
+        """Forget an agent. Raises AgentNotFound, Replayed."""
+
+    async def use(self, proof: Proof) -> None:
+        """Note that a proof was used, with nothing else to write. Raises Replayed."""
+
+    # what agents report, and the tasks they hold
+    async def add_report(self, report: Report, ends: Optional[OpenTask] = None) -> None:
+        """Keep a report, and forget the task that ends with it."""
+
+    async def reports(self, query: ReportQuery) -> Sequence[Report]:
+        """A page of an agent's reports, newest first by its own clock."""
+
+    async def open_tasks(self) -> Sequence[OpenTask]:
+        """All tasks that agents hold."""
+
+    async def close_task(self, task: OpenTask) -> None:
+        """Forget a task whose time is over."""
+
+    async def prune_reports(self, received_before: Instant, now: Instant, limit: int) -> int:
+        """Delete up to ``limit`` old reports, never an agent's newest, and expired proofs; how many reports went."""
 
     # keys
     async def keys(self) -> Sequence[Key]:
@@ -288,11 +312,32 @@ class Runs(Protocol):
     async def wait(self, execution_id: str, timeout: Seconds) -> None:
         """Return when the execution has ended, after the time, or when the server stops."""
 
+    async def report(self, agent_id: str, state: AgentState, reported_at: Instant, details: str) -> Report:
+        """Take what an agent says of its state; durable, with all that follows from it, when this returns.
+
+        Raises:
+            Unavailable: What follows could not be recorded now.
+        """
+
+    async def conclude(self, task: OpenTask, outcome: Outcome) -> None:
+        """End an agent's open task; durable when this returns.
+
+        Raises:
+            Stale: It has ended another way meanwhile.
+            Unavailable: It could not be recorded now.
+        """
+
+    def find_tasks(self, execution_id: str, node_id: str) -> Sequence[OpenTask]:
+        """The open tasks of a node: of one execution, or of all where that is empty."""
+
+    def observed(self, agent_id: str) -> Observed:
+        """What was seen of an agent."""
+
+    def agent_changed(self, agent_id: str) -> None:
+        """An agent was registered, changed or forgotten: look at it anew."""
+
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now: open runs, calls in flight, waiting calls, queued executions."""
-
-    def in_flight(self, agent_id: str) -> int:
-        """Calls to an agent that are open now."""
 
     @property
     def accepting(self) -> bool:

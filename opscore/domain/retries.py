@@ -64,3 +64,7 @@ class RetryPolicy:
         if self.max_elapsed is not None and elapsed + delay > self.max_elapsed:
             return None
         return delay
+
+
+HAND_OVER = RetryPolicy(initial_interval=0.25, backoff=2.0, max_interval=5.0)
+"""How often a task is offered again that could not be handed over: without end, and soon after it can be."""

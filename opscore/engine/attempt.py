@@ -6,10 +6,11 @@ import asyncio
 import logging
 from typing import Mapping
 
+from opscore.domain.calls import Answered, Call, Refused, Reply
 from opscore.domain.flows import Node
 from opscore.domain.instants import Seconds
-from opscore.domain.planner import merged_input, passed_on
-from opscore.domain.ports import AgentProtocol, Answered, Call, Clock, Refused, Reply, Store
+from opscore.domain.planner import merged_input, passed_on, task_payload
+from opscore.domain.ports import AgentProtocol, Clock, Store
 from opscore.engine.payloads import Payloads
 from opscore.engine.run import Run
 
@@ -41,20 +42,35 @@ class Caller:
             StoreError: The node's input could not be read.
         """
         given, outputs = await self._payloads.gather(run.execution_id, node)
-        if node.agent_id is None:
+        state = run.steps[node.id]
+        if state.agent_id is None:
             return Answered(passed_on(node, given, outputs))
-        agent = self._store.agent_now(node.agent_id)
+        agent = self._store.agent_now(state.agent_id)
         if agent is None:
-            return Refused("AGENT_NOT_FOUND", f'No agent "{node.agent_id}" is registered.', retryable=False)
+            return Refused("AGENT_NOT_FOUND", f'No agent "{state.agent_id}" is registered.', retryable=False)
         if not agent.spec.is_active:
-            return Refused("AGENT_INACTIVE", f'The agent "{node.agent_id}" is not active.', retryable=True)
+            return Refused("AGENT_INACTIVE", f'The agent "{state.agent_id}" is not active.', retryable=True)
         protocol = self._protocols.get(agent.spec.protocol)
         if protocol is None:
-            message = f'Nothing here speaks the protocol "{agent.spec.protocol}" of agent "{node.agent_id}".'
+            message = f'Nothing here speaks the protocol "{agent.spec.protocol}" of agent "{state.agent_id}".'
             return Refused("AGENT_PROTOCOL_UNKNOWN", message, retryable=False)
-        attempt = run.steps[node.id].attempt
-        call = Call(run.execution_id, node.id, attempt, agent, merged_input(node, given, outputs), node.config)
-        return await self._within_time(run, protocol, call, node.timeout or self._default_timeout)
+        merged = merged_input(node, given, outputs)
+        call = Call(
+            run.execution_id,
+            node.id,
+            state.attempt,
+            agent,
+            merged,
+            node.config,
+            run.flow.flow_id,
+            node.name,
+            task_payload(run.flow, node, given, merged) if protocol.answers_later else {},
+        )
+        return await self._within_time(run, protocol, call, self.timeout(node))
+
+    def timeout(self, node: Node) -> Seconds:
+        """The time limit of one attempt."""
+        return node.timeout or self._default_timeout
 
     async def _within_time(self, run: Run, protocol: AgentProtocol, call: Call, timeout: Seconds) -> Reply:
         task = asyncio.current_task()

@@ -12,18 +12,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Callable, Coroutine, Optional
+from typing import Any, Callable, Coroutine, Optional, Union
 
+from opscore.domain.calls import Refused, Reply
 from opscore.domain.errors import Stale, StoreError
-from opscore.domain.executions import StepCompleted
+from opscore.domain.executions import (
+    AgentReported,
+    Change,
+    Finished,
+    StepAccepted,
+    StepCompleted,
+    StepFailed,
+    StepWaits,
+)
 from opscore.domain.flows import Node
-from opscore.domain.instants import SECOND, Instant, Seconds
+from opscore.domain.instants import SECOND, Instant, Seconds, after
 from opscore.domain.ports import Clock, OpenRun, Store
+from opscore.domain.tasks import OpenTask
 from opscore.engine.attempt import Caller
 from opscore.engine.clock import pause
+from opscore.engine.fleet import Fleet
 from opscore.engine.payloads import Payloads
-from opscore.engine.run import Hop, Run, StopReason
-from opscore.engine.slots import Slots
+from opscore.engine.run import Admitted, Held, Hop, Run, StepState, StopReason
+from opscore.engine.slots import Lane, Slots
 from opscore.engine.waiters import Waiters
 
 log = logging.getLogger(__name__)
@@ -32,6 +43,7 @@ _CANCEL_GRACE: Seconds = 1.0
 _FIRST_PAUSE: Seconds = 0.1
 _LONGEST_PAUSE: Seconds = 30.0
 _MOST_LOSSES = 5
+_OWN_TASK_PAUSE: Seconds = 0.5
 
 
 class Conductor:
@@ -44,8 +56,8 @@ class Conductor:
         payloads: Payloads,
         slots: Slots,
         waiters: Waiters,
+        fleet: Fleet,
         clock: Clock,
-        calls_per_agent: int,
         on_room: Callable[[], object],
     ) -> None:
         """Take what it works with.
@@ -56,8 +68,8 @@ class Conductor:
             payloads: What attempts build on.
             slots: Calls that may be open at once.
             waiters: Are told of ends.
+            fleet: Who may be given work, and who holds a task.
             clock: Time and chance.
-            calls_per_agent: Slots of an agent that names no number.
             on_room: Called when a run has left.
         """
         self._store = store
@@ -65,8 +77,8 @@ class Conductor:
         self._payloads = payloads
         self._slots = slots
         self._waiters = waiters
+        self._fleet = fleet
         self._clock = clock
-        self._calls_per_agent = calls_per_agent
         self._on_room = on_room
         self._tasks: set[asyncio.Task[None]] = set()
         self._services: set[asyncio.Task[None]] = set()
@@ -92,7 +104,11 @@ class Conductor:
         except StoreError:
             run.stop = StopReason.LOST
             self._forget(run)
+            self._fleet.agree(run.execution_id, ())
             raise
+        if made.ends:
+            self._finish(run)
+            return
         self._watch_deadline(run)
         self._launch(run, made)
 
@@ -108,6 +124,7 @@ class Conductor:
             return
         run, open_steps = Run.resume(found, flow)
         self.runs[run.execution_id] = run
+        self._fleet.agree(run.execution_id, found.tasks)
         now = self._clock.now()
         if self._losses.get(run.execution_id, 0) > _MOST_LOSSES:
             message = "The execution could not be carried on; the server's log says why."
@@ -136,10 +153,14 @@ class Conductor:
             self.lose(run, error)
             raise
         await self._withdraw(run)
+        self._finish(run)
+        return True
+
+    def _finish(self, run: Run) -> None:
+        """The end of a run is written: nothing keeps it any longer."""
         self._forget(run)
         self._losses.pop(run.execution_id, None)
         self._waiters.tell(run.execution_id)
-        return True
 
     def lose(self, run: Run, error: Exception) -> None:
         """Memory and store disagree, or the store could not be asked: go back to what is recorded."""
@@ -164,6 +185,11 @@ class Conductor:
                 found = await self._store.open_run(execution_id)
                 if found is not None and found.execution.status == "running":
                     await self.take_up(found)
+                else:
+                    self._fleet.agree(
+                        execution_id,
+                        [task for task in await self._store.open_tasks() if task.execution_id == execution_id],
+                    )
                 return
             except StoreError as error:
                 log.warning("run.waits_for_store", extra={"execution_id": execution_id, "reason": str(error)})
@@ -255,18 +281,53 @@ class Conductor:
 
     # -- hops ----------------------------------------------------------------------------------
 
-    def admit(self, node: Node) -> bool:
-        """Take a slot for a node's call; nodes without an agent need none."""
-        return node.agent_id is None or self._slots.take(node.agent_id, self._limit(node.agent_id))
+    def admit(self, run: Run, node: Node) -> Union[Admitted, Held]:
+        """Take a slot for a node's call; nodes that only pass data on need none."""
+        lane = self._lane(run, node)
+        if lane is None:
+            return Admitted(None)
+        state = run.steps.get(node.id)
+        if state is not None and state.task is not None:
+            agent_id = state.task.agent_id
+            return self._admitted(run, node, agent_id) if self._slots.take_again(agent_id) else Held("slot", agent_id)
+        taken = self._slots.take(lane)
+        return self._held(lane) if taken is None else self._admitted(run, node, taken)
 
-    def _limit(self, agent_id: str) -> int:
-        agent = self._store.agent_now(agent_id)
-        own = None if agent is None else agent.spec.max_concurrency
-        return own or self._calls_per_agent
-
-    def _give_back(self, node: Node) -> None:
+    def _lane(self, run: Run, node: Node) -> Optional[Lane]:
+        """Who is to do it: an agent, anybody who has a capability, or nobody."""
+        state = run.steps.get(node.id)
+        if state is not None and state.is_fallback and node.on_error.agent_id is not None:
+            return Lane(node.on_error.agent_id)
         if node.agent_id is not None:
-            self._slots.give_back(node.agent_id)
+            return Lane(node.agent_id)
+        if node.capability is not None and (run.agent_id is None or self._fleet.capable(node.capability)):
+            return Lane(node.capability, is_capability=True)
+        if run.agent_id is not None and run.flow.kind == "workflow":
+            return Lane(run.agent_id)
+        return None
+
+    def _admitted(self, run: Run, node: Node, agent_id: str) -> Admitted:
+        """Note the slot that was taken; an agent that answers later holds the task from now on."""
+        run.held[node.id] = agent_id
+        if not self._fleet.answers_later(agent_id):
+            return Admitted(agent_id)
+        until = after(self._clock.now(), self._caller.timeout(node))
+        self._fleet.open(OpenTask(agent_id, run.execution_id, node.id, until))
+        return Admitted(agent_id, until)
+
+    def _held(self, lane: Lane) -> Held:
+        """Why nobody in a lane is given a call now."""
+        if not lane.is_capability:
+            detail, until = self._fleet.why_not(lane.name)
+            return Held("agent", lane.name, detail, until) if detail else Held("slot", lane.name)
+        if not self._fleet.capable(lane.name):
+            return Held("agent", None, f'No active agent has the capability "{lane.name}".')
+        return Held("agent", None, f'No agent with the capability "{lane.name}" is free.')
+
+    def _give_back(self, run: Run, node_id: str) -> None:
+        agent_id = run.held.pop(node_id, None)
+        if agent_id is not None:
+            self._slots.give_back(agent_id)
 
     async def _write(self, run: Run, hop: Hop) -> None:
         """Write a hop's unit; when that fails, the slots it holds are given back."""
@@ -279,7 +340,43 @@ class Conductor:
         finally:
             if not written:
                 for node_id in hop.calls:
-                    self._give_back(run.flow.nodes[node_id])
+                    self._give_back(run, node_id)
+        for change in hop.unit.changes:
+            self._note_tasks(run, change)
+
+    def _note_tasks(self, run: Run, change: Change) -> None:
+        """What a written change means for the tasks that agents hold."""
+        if isinstance(change, (StepCompleted, StepFailed, StepWaits)):
+            if change.closes is not None:
+                self._fleet.close(change.closes, run.execution_id)
+        elif isinstance(change, (StepAccepted, AgentReported)):
+            state = run.steps.get(change.node_id)
+            if state is not None and state.task is not None:
+                self._fleet.open(state.task)
+        elif isinstance(change, Finished):
+            for agent_id in change.closes:
+                self._fleet.close(agent_id, run.execution_id)
+            for agent_id in change.abandons:
+                self._fleet.abandon(agent_id, run.execution_id)
+
+    async def carry(self, run: Run, hop: Hop) -> bool:
+        """Carry out a hop that something from outside led to; False when the store knew of another course of things.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        try:
+            if hop.ends:
+                return await self.end(run, hop)
+            await self._write(run, hop)
+        except Stale as error:
+            self.lose(run, error)
+            return False
+        except StoreError as error:
+            self.lose(run, error)
+            raise
+        self._launch(run, hop)
+        return True
 
     async def _carry_out(self, run: Run, hop: Hop) -> bool:
         """Write a hop; whether the run goes on."""
@@ -306,13 +403,15 @@ class Conductor:
             log.exception("engine.step_failed", extra={"execution_id": run.execution_id})
             self.lose(run, error)
 
-    async def _grant(self, run: Run, node_id: str) -> None:
+    async def _grant(self, run: Run, node_id: str, admitted: Admitted) -> None:
         """Carry out the hop of a step that has just been given a slot."""
         self._begin_task(run)
         if run.stop is not None:
-            self._give_back(run.flow.nodes[node_id])
+            self._give_back(run, node_id)
+            if admitted.agent_id is not None and admitted.task_until is not None:
+                self._fleet.close(admitted.agent_id, run.execution_id)
             return
-        await self._step(run, lambda: run.granted(node_id, self._clock.now()))
+        await self._step(run, lambda: run.granted(node_id, self._clock.now(), admitted))
 
     async def _work(self, run: Run, node_id: str) -> None:
         """Make an attempt that holds a slot, and go on with what it makes possible."""
@@ -330,13 +429,17 @@ class Conductor:
 
     async def _hop(self, run: Run, node: Node) -> Optional[str]:
         """One attempt and its consequences; the node whose call is to leave next from this task."""
+        state = run.steps.get(node.id)
+        attempt = 0 if state is None else state.attempt
         try:
-            if run.stop is not None:
+            if run.stop is not None or state is None:
                 return None
             reply = await self._caller.attempt(run, node)
+            if state.agent_id is not None:
+                self._fleet.replied(state.agent_id, reply)
         finally:
-            self._give_back(node)
-        if run.stop is not None:
+            self._give_back(run, node.id)
+        if run.stop is not None or not _still_open(run, node.id, state, attempt):
             return None
         hop = run.settle(node.id, reply, self._clock.now(), self._clock.chance(), self.admit)
         first = hop.unit.changes[0] if hop.unit is not None else None
@@ -357,19 +460,26 @@ class Conductor:
             self._await_slot(run, node_id)
         for node_id, until in hop.timers.items():
             self._await_time(run, node_id, until)
+        for node_id, until in hop.answers.items():
+            self._await_answer(run, node_id, until)
 
     # -- waiting -------------------------------------------------------------------------------
 
     def _await_slot(self, run: Run, node_id: str) -> None:
-        agent_id = run.flow.nodes[node_id].agent_id
-        assert agent_id is not None, "a node without an agent needs no slot"
+        state, node = run.steps[node_id], run.flow.nodes[node_id]
+        lane = self._lane(run, node)
+        assert lane is not None, "a node that only passes data on needs no slot"
+        if state.task is not None:
+            # Its agent is taken, by itself: nobody will be given a slot on its account.
+            self._await_time(run, node_id, after(self._clock.now(), _OWN_TASK_PAUSE))
+            return
 
-        def grant() -> None:
-            self._spawn(run, self._grant(run, node_id))
+        def grant(agent_id: str) -> None:
+            self._spawn(run, self._grant(run, node_id, self._admitted(run, node, agent_id)))
 
-        waiter = self._slots.wait(agent_id, self._limit(agent_id), run.priority, grant)
+        waiter = self._slots.wait(lane, run.priority, grant)
         if waiter.is_waiting:
-            run.steps[node_id].waiter = waiter
+            state.waiter = waiter
 
     def _await_time(self, run: Run, node_id: str, until: Instant) -> None:
         state = run.steps[node_id]
@@ -379,6 +489,19 @@ class Conductor:
             self._spawn(run, self._step(run, lambda: run.retry(node_id, self._clock.now(), self.admit)))
 
         state.timer = self._clock.call_later(self._seconds_until(until), wake)
+
+    def _await_answer(self, run: Run, node_id: str, until: Instant) -> None:
+        state = run.steps[node_id]
+
+        def expire() -> None:
+            state.timer = None
+            late = Refused("TASK_TIMEOUT", "The agent did not end the task within its time limit.", retryable=True)
+            self._spawn(run, self._step(run, lambda: self._settled(run, node_id, late)))
+
+        state.timer = self._clock.call_later(self._seconds_until(until), expire)
+
+    def _settled(self, run: Run, node_id: str, reply: Reply) -> Hop:
+        return run.settle(node_id, reply, self._clock.now(), self._clock.chance(), self.admit)
 
     def _watch_deadline(self, run: Run) -> None:
         if run.deadline_at is None or run.stop is not None:
@@ -397,3 +520,10 @@ class Conductor:
 
     def _seconds_until(self, instant: Instant) -> Seconds:
         return max(0.0, (instant - self._clock.now()) / SECOND)
+
+
+def _still_open(run: Run, node_id: str, state: StepState, attempt: int) -> bool:
+    """Whether a step is still at the attempt that a reply is for; an agent's report may have been faster."""
+    if run.steps.get(node_id) is not state or state.attempt != attempt:
+        return False
+    return state.task is None or not state.task.is_taken

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
-from typing import AsyncIterator, Mapping, Optional
+from typing import AsyncIterator, Mapping, Optional, Sequence
 
 import attrs
 
+from opscore.domain.agents import AgentState, Observed, Report
+from opscore.domain.calls import Outcome
 from opscore.domain.errors import Conflict, Overloaded, StoreError, Unavailable
 from opscore.domain.executions import Accepted, Execution, Idempotency, NewExecution
 from opscore.domain.flows import Flow
-from opscore.domain.instants import Seconds
-from opscore.domain.ports import AgentProtocol, Clock, Store
+from opscore.domain.instants import Instant, Seconds
+from opscore.domain.ports import AgentProtocol, Clock, Directory, Store
+from opscore.domain.tasks import OpenTask
 from opscore.engine.attempt import Caller
 from opscore.engine.clock import pause
 from opscore.engine.conductor import Conductor
+from opscore.engine.desk import Desk
+from opscore.engine.fleet import Fleet, FleetLimits
 from opscore.engine.payloads import Payloads
 from opscore.engine.run import Run
+from opscore.engine.services.discovery import Discovery
+from opscore.engine.services.prober import Prober, Probing
 from opscore.engine.services.pruner import Pruner
 from opscore.engine.services.queue import Queue
 from opscore.engine.slots import Slots
@@ -37,23 +44,35 @@ class Limits:
     """How much at once, and for how long. Times are seconds."""
 
     calls: int
-    calls_per_agent: int
     open_runs: int
     queued: int
     node_timeout: Seconds
     drain_timeout: Seconds
     retention: Seconds
     prune_interval: Seconds
+    fleet: FleetLimits
+    probing: Probing = attrs.field(factory=Probing)
+    report_retention: Seconds = 0.0
+    directory_interval: Seconds = 60.0
 
 
 class Engine:
     """Implements :class:`opscore.domain.ports.Runs`. Use :func:`open_engine` to get one."""
 
-    def __init__(self, store: Store, protocols: Mapping[str, AgentProtocol], clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        store: Store,
+        protocols: Mapping[str, AgentProtocol],
+        clock: Clock,
+        limits: Limits,
+        directory: Optional[Directory] = None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._limits = limits
-        self._slots = Slots(limits.calls)
+        later = [protocol.name for protocol in protocols.values() if protocol.answers_later]
+        self._fleet = Fleet(store, later, clock, limits.fleet, self._on_agent, self._on_task_over)
+        self._slots = Slots(limits.calls, self._fleet)
         self._waiters = Waiters(clock)
         payloads = Payloads(store)
         self._conductor = Conductor(
@@ -62,12 +81,15 @@ class Engine:
             payloads,
             self._slots,
             self._waiters,
+            self._fleet,
             clock,
-            limits.calls_per_agent,
             on_room=self._on_room,
         )
+        self._desk = Desk(store, self._fleet, self._conductor, self._waiters, clock)
         self._queue = Queue(store, clock, self._conductor, limits.open_runs)
-        self._pruner = Pruner(store, clock, limits.retention, limits.prune_interval)
+        self._pruner = Pruner(store, clock, limits.retention, limits.report_retention, limits.prune_interval)
+        self._prober = Prober(store, protocols, self._fleet, clock, limits.probing)
+        self._discovery = Discovery(store, directory, clock, limits.directory_interval, self.agent_changed)
         self._accepting = True
 
     # -- what operations ask -------------------------------------------------------------------
@@ -82,7 +104,7 @@ class Engine:
         if not self._accepting:
             raise Unavailable("The server is stopping.", retry_after=_RETRY_AFTER)
         accepted = Accepted(execution, idempotency)
-        run = Run(execution.execution_id, flow, execution.priority, execution.deadline_at)
+        run = Run(execution.execution_id, flow, execution.priority, execution.deadline_at, agent_id=execution.agent_id)
         now = execution.created_at
         if self._queue.length or len(self._conductor.runs) >= self._limits.open_runs:
             if self._queue.length >= self._limits.queued:
@@ -133,9 +155,47 @@ class Engine:
             "executions_queued": self._queue.length,
         }
 
-    def in_flight(self, agent_id: str) -> int:
-        """Calls to an agent that are open now."""
-        return self._slots.in_flight(agent_id)
+    async def report(self, agent_id: str, state: AgentState, reported_at: Instant, details: str) -> Report:
+        """Take what an agent says of its state; durable, with all that follows from it, when this returns."""
+        return await self._desk.report(agent_id, state, reported_at, details)
+
+    async def conclude(self, task: OpenTask, outcome: Outcome) -> None:
+        """End an agent's open task; durable when this returns."""
+        await self._desk.conclude(task, outcome)
+
+    def find_tasks(self, execution_id: str, node_id: str) -> Sequence[OpenTask]:
+        """The open tasks of a node: of one execution, or of all where that is empty."""
+        return [
+            task
+            for task in self._fleet.tasks()
+            if task.node_id == node_id and (not execution_id or task.execution_id == execution_id)
+        ]
+
+    def observed(self, agent_id: str) -> Observed:
+        """What was seen of an agent."""
+        return self._fleet.observed(agent_id, self._slots.in_flight(agent_id))
+
+    def agent_changed(self, agent_id: str) -> None:
+        """An agent was registered, changed or forgotten: look at it anew."""
+        self._fleet.changed(agent_id)
+        self._prober.ring(agent_id)
+
+    def _on_agent(self, agent_id: str) -> None:
+        self._slots.look_at(agent_id)
+
+    def _on_task_over(self, task: OpenTask) -> None:
+        self._conductor.own(self._forget_task(task))
+
+    async def _forget_task(self, task: OpenTask) -> None:
+        """An abandoned task's time is over: its agent may be given another."""
+        while True:
+            try:
+                await self._store.close_task(task)
+                break
+            except StoreError as error:
+                log.warning("engine.task_stays", extra={"task_id": task.task_id, "reason": str(error)})
+                await pause(self._clock, _RECOVERY_PAUSE)
+        self._fleet.close(task.agent_id, task.execution_id)
 
     def _on_room(self) -> None:
         self._queue.ring()
@@ -145,6 +205,8 @@ class Engine:
     async def open(self) -> None:
         """Begin to work: take up what is open, admit what is queued."""
         await self._queue.load()
+        await self._desk.open()
+        self._fleet.load(await self._store.open_tasks())
         self._conductor.own(self._recover())
 
     async def _recover(self) -> None:
@@ -167,6 +229,8 @@ class Engine:
             log.info("engine.recovered", extra={"executions": count})
         self._conductor.own(self._queue.serve())
         self._conductor.own(self._pruner.serve())
+        self._conductor.own(self._prober.serve())
+        self._conductor.own(self._discovery.serve())
 
     def refuse(self) -> None:
         """Accept nothing more, and let nobody wait any longer: the first step of a stop."""
@@ -185,10 +249,14 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    store: Store, protocols: Mapping[str, AgentProtocol], clock: Clock, limits: Limits
+    store: Store,
+    protocols: Mapping[str, AgentProtocol],
+    clock: Clock,
+    limits: Limits,
+    directory: Optional[Directory] = None,
 ) -> AsyncIterator[Engine]:
     """An engine at work; stopped gracefully at the end."""
-    engine = Engine(store, protocols, clock, limits)
+    engine = Engine(store, protocols, clock, limits, directory)
     await engine.open()
     try:
         yield engine

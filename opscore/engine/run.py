@@ -9,19 +9,41 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Callable, Iterable, Mapping, Optional, Sequence
+from typing import Callable, Iterable, Mapping, Optional, Sequence, Union
 
 import attrs
 
 from opscore.domain import executions as x
+from opscore.domain.calls import Deferred, Postponed, Refused, Reply
 from opscore.domain.documents import encode_json
 from opscore.domain.flows import Flow, Node
 from opscore.domain.instants import SECOND, Instant, after
 from opscore.domain.planner import Command, Complete, Progress, Ready
-from opscore.domain.ports import Answered, OpenRun, Refused, Reply, TimerHandle
+from opscore.domain.ports import OpenRun, TimerHandle
+from opscore.domain.retries import HAND_OVER, LONGEST_RETRY_AFTER
+from opscore.domain.tasks import OpenTask
 from opscore.engine.slots import Waiter
 
-Admit = Callable[[Node], bool]
+
+@attrs.frozen
+class Admitted:
+    """A call may leave: for which agent if for any, and until when it holds the task if it answers later."""
+
+    agent_id: Optional[str]
+    task_until: Optional[Instant] = None
+
+
+@attrs.frozen
+class Held:
+    """A call may not leave yet, and why."""
+
+    reason: x.WaitReason
+    agent_id: Optional[str] = None
+    detail: Optional[str] = None
+    until: Optional[Instant] = None
+
+
+Admit = Callable[["Run", Node], Union[Admitted, Held]]
 """Takes a slot for a node's call if there is one."""
 
 
@@ -39,12 +61,20 @@ class StopReason(enum.Enum):
 class StepState:
     """What a run remembers of a step that has begun and not ended."""
 
-    __slots__ = ("attempt", "failures", "first_at", "timer", "waiter")
+    __slots__ = ("agent_id", "attempt", "failures", "first_at", "is_fallback", "offers", "task", "timer", "waiter")
 
     def __init__(self, attempt: int = 0, failures: int = 0, first_at: Optional[Instant] = None) -> None:
         self.attempt = attempt
         self.failures = failures
         self.first_at = first_at
+        self.agent_id: Optional[str] = None
+        """Who does it, or did the last attempt."""
+        self.is_fallback = False
+        """Whether it is the turn of the agent that the flow names for when all else failed."""
+        self.task: Optional[OpenTask] = None
+        """The task that its agent holds, if it is one that answers later."""
+        self.offers = 0
+        """How often the task could not be handed over."""
         self.timer: Optional[TimerHandle] = None
         self.waiter: Optional[Waiter] = None
 
@@ -57,9 +87,11 @@ class Hop:
     calls: Sequence[str] = ()
     """Nodes whose calls may leave; each holds a slot."""
     slots: Sequence[str] = ()
-    """Nodes that wait for a slot."""
+    """Nodes that wait for a slot or an agent."""
     timers: Mapping[str, Instant] = attrs.field(factory=dict, hash=False)
     """Nodes that are to be tried again at an instant."""
+    answers: Mapping[str, Instant] = attrs.field(factory=dict, hash=False)
+    """Nodes whose agents answer later, and until when."""
     ends: bool = False
     """Whether the execution has ended with this."""
 
@@ -68,11 +100,13 @@ class Run:
     """An execution in the engine's care."""
 
     __slots__ = (
+        "agent_id",
         "begun",
         "deadline",
         "deadline_at",
         "execution_id",
         "flow",
+        "held",
         "priority",
         "progress",
         "seq",
@@ -83,13 +117,23 @@ class Run:
     )
 
     def __init__(
-        self, execution_id: str, flow: Flow, priority: int, deadline_at: Optional[Instant], seq: int = 0
+        self,
+        execution_id: str,
+        flow: Flow,
+        priority: int,
+        deadline_at: Optional[Instant],
+        seq: int = 0,
+        agent_id: Optional[str] = None,
     ) -> None:
         self.execution_id = execution_id
         self.flow = flow
         self.priority = priority
         self.deadline_at = deadline_at
         self.seq = seq
+        self.agent_id = agent_id
+        """The agent that a session was triggered for."""
+        self.held: dict[str, str] = {}
+        """Slots that its calls hold: the agent, by node."""
         self.started_at: Optional[Instant] = None
         self.progress = Progress(flow)
         self.steps: dict[str, StepState] = {}
@@ -119,44 +163,109 @@ class Run:
             The run, and its nodes that have yet to end, each with its step if it has one.
         """
         execution = found.execution
-        run = cls(execution.execution_id, flow, execution.priority, execution.deadline_at, execution.last_seq)
+        run = cls(
+            execution.execution_id,
+            flow,
+            execution.priority,
+            execution.deadline_at,
+            execution.last_seq,
+            execution.agent_id,
+        )
         run.started_at = execution.started_at
         steps = {step.node_id: step for step in found.steps}
         run.progress, ready = Progress.resume(flow, {node_id: step.status for node_id, step in steps.items()})
+        tasks = {task.node_id: task for task in found.tasks}
+        for node_id in ready:
+            step = steps.get(node_id)
+            if step is not None:
+                run.steps[node_id] = _recalled(step, flow.nodes[node_id], tasks.get(node_id))
         return run, [(node_id, steps.get(node_id)) for node_id in ready]
 
     def take_up(self, open_steps: Iterable[tuple[str, Optional[x.Step]]], now: Instant, admit: Admit) -> Hop:
-        """Go on after a restart: what was under way is called again with the same key."""
+        """Go on after a restart.
+
+        What was under way is called again with the same key; what an agent has taken is waited for.
+        """
         changes: list[x.Change] = []
         calls: list[str] = []
         slots: list[str] = []
         timers: dict[str, Instant] = {}
+        answers: dict[str, Instant] = {}
         for node_id, step in open_steps:
-            if step is not None:
-                self.steps[node_id] = StepState(step.attempt, step.failures, step.started_at)
+            state = self.steps.get(node_id)
+            if state is not None and state.task is not None and state.task.is_taken:
+                answers[node_id] = state.task.until
+                continue
             if step is not None and step.waiting_for == "retry" and (step.waiting_until or 0) > now:
                 timers[node_id] = step.waiting_until or now
                 continue
             change = self._open(node_id, now, admit, recovered=step is not None and step.status == "running")
             (calls if isinstance(change, x.StepStarted) else slots).append(node_id)
-            waits_already = step is not None and step.waiting_for == "slot"
+            waits_already = step is not None and step.waiting_for in ("slot", "agent")
             if isinstance(change, x.StepStarted) or not waits_already:
                 changes.append(change)
-        return Hop(self._unit(now, changes) if changes else None, calls, slots, timers)
+        return Hop(self._unit(now, changes) if changes else None, calls, slots, timers, answers)
 
     # -- going on ------------------------------------------------------------------------------
 
-    def settle(self, node_id: str, reply: Reply, now: Instant, chance: float, admit: Admit) -> Hop:
-        """Take in what an attempt came to."""
+    def settle(
+        self,
+        node_id: str,
+        reply: Reply,
+        now: Instant,
+        chance: float,
+        admit: Admit,
+        told: Optional[x.AgentReported] = None,
+    ) -> Hop:
+        """Take in what an attempt came to; ``told`` is the report that says so, if one does."""
         node = self.flow.nodes[node_id]
-        if isinstance(reply, Answered):
-            state = self.steps.pop(node_id)
-            output = encode_json(reply.output)
-            done = x.StepCompleted(node_id, node.agent_id, state.attempt, output)
-            return self._proceed([done], self.progress.ended(node_id, completed=True), now, admit)
-        return self._failed(node, reply, now, chance)
+        changes: list[x.Change] = [] if told is None else [told]
+        self._no_timer(node_id)
+        if isinstance(reply, Deferred):
+            return self._taken(node_id, now, changes)
+        if isinstance(reply, Postponed):
+            return self._postponed(node_id, reply, now, chance)
+        if isinstance(reply, Refused):
+            return self._failed(node, reply, now, chance, admit, changes)
+        state = self.steps.pop(node_id)
+        done = x.StepCompleted(node_id, state.agent_id, state.attempt, encode_json(reply.output), closes=_closed(state))
+        return self._proceed([*changes, done], self.progress.ended(node_id, completed=True), now, admit)
 
-    def _failed(self, node: Node, refused: Refused, now: Instant, chance: float) -> Hop:
+    def heard(self, told: x.AgentReported, now: Instant) -> Hop:
+        """Take in a report that ends nothing: at most it says that the agent is at the task."""
+        state = self.steps[told.node_id]
+        assert state.task is not None, "its agent holds the task"
+        if not told.begun:
+            return Hop(self._unit(now, [told]))
+        was_taken = state.task.is_taken
+        state.task = attrs.evolve(state.task, begun_at=told.report.reported_at)
+        if was_taken:
+            return Hop(self._unit(now, [told]))
+        self._no_timer(told.node_id)
+        return self._taken(told.node_id, now, [told])
+
+    def _taken(self, node_id: str, now: Instant, changes: list[x.Change]) -> Hop:
+        state = self.steps[node_id]
+        assert state.task is not None, "only tasks are taken"
+        state.task = attrs.evolve(state.task, accepted_at=now)
+        state.offers = 0
+        until = state.task.until
+        changes.append(x.StepAccepted(node_id, state.task.agent_id, state.attempt, until))
+        return Hop(self._unit(now, changes), answers={node_id: until})
+
+    def _postponed(self, node_id: str, postponed: Postponed, now: Instant, chance: float) -> Hop:
+        state = self.steps[node_id]
+        state.offers += 1
+        delay = max(HAND_OVER.delay(state.offers, chance), min(postponed.retry_after or 0.0, LONGEST_RETRY_AFTER))
+        until = after(now, delay)
+        waits = self._waits(
+            node_id, "retry", until=until, error_code=postponed.error_code, error_message=postponed.error_message
+        )
+        return Hop(self._unit(now, [waits]), timers={node_id: until})
+
+    def _failed(
+        self, node: Node, refused: Refused, now: Instant, chance: float, admit: Admit, changes: list[x.Change]
+    ) -> Hop:
         state = self.steps[node.id]
         state.failures += 1
         delay = node.retry.next_delay(
@@ -168,20 +277,32 @@ class Run:
             chance=chance,
         )
         if delay is None:
-            return self._give_up(node, refused, now)
+            if node.on_error.agent_id is None or state.is_fallback:
+                return self._give_up(node, refused, now, admit, changes)
+            state.is_fallback = True
+            state.failures, state.first_at, delay = 0, None, 0.0
         until = after(now, delay)
         waits = self._waits(
             node.id, "retry", until=until, error_code=refused.error_code, error_message=refused.error_message
         )
-        return Hop(self._unit(now, [waits]), timers={node.id: until})
+        changes.append(attrs.evolve(waits, closes=_closed(state)))
+        state.task = None
+        return Hop(self._unit(now, changes), timers={node.id: until})
 
-    def _give_up(self, node: Node, refused: Refused, now: Instant) -> Hop:
+    def _give_up(self, node: Node, refused: Refused, now: Instant, admit: Admit, changes: list[x.Change]) -> Hop:
         state = self.steps.pop(node.id)
-        failed = x.StepFailed(
-            node.id, node.agent_id, state.attempt, state.failures, refused.error_code, refused.error_message
+        code, message, closes = refused.error_code, refused.error_message, _closed(state)
+        if node.on_error.output is not None:
+            text = encode_json(node.on_error.output)
+            changes.append(x.StepCompleted(node.id, state.agent_id, state.attempt, text, code, message, closes))
+            return self._proceed(changes, self.progress.ended(node.id, completed=True), now, admit)
+        goes_on = node.on_error.goes_on
+        changes.append(
+            x.StepFailed(node.id, state.agent_id, state.attempt, state.failures, code, message, goes_on, closes)
         )
-        message = f'Node "{node.id}" failed: {refused.error_message}'
-        return self._end([failed], StopReason.FINISHED, "failed", now, refused.error_code, message)
+        if goes_on:
+            return self._proceed(changes, self.progress.ended(node.id, completed=True), now, admit)
+        return self._end(changes, StopReason.FINISHED, "failed", now, code, f'Node "{node.id}" failed: {message}')
 
     def retry(self, node_id: str, now: Instant, admit: Admit) -> Hop:
         """A step's waiting time is over."""
@@ -189,9 +310,9 @@ class Run:
         unit = self._unit(now, [change])
         return Hop(unit, [node_id]) if isinstance(change, x.StepStarted) else Hop(unit, slots=[node_id])
 
-    def granted(self, node_id: str, now: Instant) -> Hop:
+    def granted(self, node_id: str, now: Instant, admitted: Admitted) -> Hop:
         """A step that waited for a slot has one."""
-        return Hop(self._unit(now, [self._starts(node_id, now)]), [node_id])
+        return Hop(self._unit(now, [self._starts(node_id, now, admitted)]), [node_id])
 
     def cancel(self, now: Instant, reason: Optional[str]) -> Hop:
         """End it because somebody asked."""
@@ -221,48 +342,59 @@ class Run:
         return Hop(self._unit(now, changes), calls, slots)
 
     def _open(self, node_id: str, now: Instant, admit: Admit, *, recovered: bool = False) -> x.Change:
-        if admit(self.flow.nodes[node_id]):
-            return self._starts(node_id, now, recovered=recovered)
-        return self._waits(node_id, "slot")
+        admission = admit(self, self.flow.nodes[node_id])
+        if isinstance(admission, Admitted):
+            return self._starts(node_id, now, admission, recovered=recovered)
+        return self._waits(
+            node_id, admission.reason, agent_id=admission.agent_id, detail=admission.detail, until=admission.until
+        )
 
-    def _starts(self, node_id: str, now: Instant, *, recovered: bool = False) -> x.StepStarted:
+    def _starts(self, node_id: str, now: Instant, admitted: Admitted, *, recovered: bool = False) -> x.StepStarted:
         node = self.flow.nodes[node_id]
-        state = self.steps.get(node_id)
-        is_new = state is None
-        if state is None:
-            state = self.steps[node_id] = StepState()
+        state, is_new = self._state(node_id)
         state.attempt += 1
         state.waiter = None
+        state.agent_id = admitted.agent_id
+        if admitted.agent_id is not None and admitted.task_until is not None:
+            state.task = OpenTask(admitted.agent_id, self.execution_id, node_id, admitted.task_until)
         if state.first_at is None:
             state.first_at = now
-        return x.StepStarted(node_id, node.agent_id, state.attempt, is_new, node.is_exit, recovered)
+        return x.StepStarted(
+            node_id, admitted.agent_id, state.attempt, is_new, node.is_exit, recovered, admitted.task_until
+        )
 
     def _waits(
         self,
         node_id: str,
         reason: x.WaitReason,
         *,
+        agent_id: Optional[str] = None,
         until: Optional[Instant] = None,
         error_code: Optional[str] = None,
         error_message: Optional[str] = None,
+        detail: Optional[str] = None,
     ) -> x.StepWaits:
-        node = self.flow.nodes[node_id]
-        state = self.steps.get(node_id)
-        is_new = state is None
-        if state is None:
-            state = self.steps[node_id] = StepState()
+        state, is_new = self._state(node_id)
         return x.StepWaits(
             node_id,
-            node.agent_id,
+            agent_id or state.agent_id,
             reason,
             state.attempt,
             state.failures,
             is_new,
-            node.is_exit,
+            self.flow.nodes[node_id].is_exit,
             until,
             error_code,
             error_message,
+            detail,
         )
+
+    def _state(self, node_id: str) -> tuple[StepState, bool]:
+        state = self.steps.get(node_id)
+        if state is not None:
+            return state, False
+        state = self.steps[node_id] = StepState()
+        return state, True
 
     def _end(
         self,
@@ -275,10 +407,41 @@ class Run:
     ) -> Hop:
         self.stop = stop
         seconds = (now - self.started_at) / SECOND if self.started_at is not None else 0.0
-        changes.append(x.Finished(status, max(0.0, seconds), error_code, error_message))
+        closes, abandons = self._leave_tasks()
+        changes.append(x.Finished(status, max(0.0, seconds), error_code, error_message, closes, abandons))
         return Hop(self._unit(now, changes), ends=True)
+
+    def _no_timer(self, node_id: str) -> None:
+        """Whatever the step waited for has come."""
+        state = self.steps[node_id]
+        if state.timer is not None:
+            state.timer.cancel()
+            state.timer = None
+
+    def _leave_tasks(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Agents whose tasks end with the execution, and those that have yet to say anything of theirs.
+
+        One that has begun says so again when it is done, and its state keeps it from new work until then. One that has
+        only been given its task would take a new one for it.
+        """
+        tasks = [state.task for state in self.steps.values() if state.task is not None]
+        closes = tuple(task.agent_id for task in tasks if task.begun_at is not None)
+        return closes, tuple(task.agent_id for task in tasks if task.begun_at is None)
 
     def _unit(self, now: Instant, changes: Sequence[x.Change]) -> x.Unit:
         unit = x.Unit(self.execution_id, self.seq, now, tuple(changes))
         self.seq += len(changes)
         return unit
+
+
+def _recalled(step: x.Step, node: Node, task: Optional[OpenTask]) -> StepState:
+    """What is remembered of a step, from its record."""
+    state = StepState(step.attempt, step.failures, step.started_at)
+    state.agent_id = step.agent_id
+    state.task = task
+    state.is_fallback = node.on_error.agent_id is not None and step.agent_id == node.on_error.agent_id != node.agent_id
+    return state
+
+
+def _closed(state: StepState) -> Optional[str]:
+    return None if state.task is None else state.task.agent_id

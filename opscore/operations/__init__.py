@@ -9,8 +9,10 @@ from opscore.operations.executions import Executions
 from opscore.operations.flows import Flows
 from opscore.operations.keys import Keys
 from opscore.operations.overview import Overview
+from opscore.operations.sessions import Sessions
+from opscore.operations.webhook import Webhook
 
-__all__ = ["Agents", "Executions", "Flows", "Keys", "Operations", "Overview"]
+__all__ = ["Agents", "Executions", "Flows", "Keys", "Operations", "Overview", "Sessions", "Webhook"]
 
 
 @attrs.frozen
@@ -22,3 +24,5 @@ class Operations:
     flows: Flows
     keys: Keys
     overview: Overview
+    sessions: Sessions
+    webhook: Webhook

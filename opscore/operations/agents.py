@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
-from opscore.domain.agents import Agent, AgentSpec
-from opscore.domain.errors import Conflict, Invalid
+import attrs
+
+from opscore.domain.agents import Agent, AgentSpec, AgentState, AgentView, Report
+from opscore.domain.calls import Probe
+from opscore.domain.documents import encode_json
+from opscore.domain.errors import AgentNotFound, Conflict, Invalid, Unavailable
 from opscore.domain.flows import nearest
-from opscore.domain.ports import AgentProtocol, Clock, Probe, Runs, Store
+from opscore.domain.instants import Instant
+from opscore.domain.ports import AgentProtocol, Clock, Proof, ReportQuery, Runs, Store
+
+_TRIES = 5
+_OPERATORS = ("description", "agent_type", "is_active", "max_concurrency")
 
 
 class Agents:
@@ -19,7 +27,7 @@ class Agents:
         self._protocols = protocols
         self._clock = clock
 
-    async def register(self, spec: AgentSpec) -> tuple[Agent, bool]:
+    async def register(self, spec: AgentSpec) -> tuple[AgentView, bool]:
         """Register an agent; the same registration again changes nothing.
 
         Returns:
@@ -31,27 +39,99 @@ class Agents:
         """
         self._protocol(spec.protocol).check(spec)
         try:
-            return await self._store.add_agent(spec, self._clock.now()), True
+            agent, is_new = await self._store.add_agent(spec, self._clock.now()), True
         except Conflict:
-            agent = await self._store.agent(spec.agent_id)
-            if agent.spec == spec:
-                return agent, False
-            raise Conflict(
-                f'The agent "{spec.agent_id}" is registered with another specification; delete it first.'
-            ) from None
+            agent, is_new = await self._store.agent(spec.agent_id), False
+            if agent.spec != spec:
+                raise Conflict(
+                    f'The agent "{spec.agent_id}" is registered with another specification; delete it first.'
+                ) from None
+        if is_new:
+            self._runs.agent_changed(spec.agent_id)
+        return self._view(agent), is_new
 
-    async def get(self, agent_id: str) -> Agent:
+    async def announce(self, spec: AgentSpec, proof: Optional[Proof]) -> bool:
+        """Register an agent that AgentKit announces, or change what changed; whether anything did.
+
+        What only an operator says of an agent (whether it is wanted, its limit, its description) stays as it is.
+
+        Raises:
+            Invalid: Its endpoint is in a network that agents may not live in.
+            Replayed: The announcement was made before.
+        """
+        self._protocol(spec.protocol).check(spec)
+        now = self._clock.now()
+        for _ in range(_TRIES):
+            known = self._store.agent_now(spec.agent_id)
+            try:
+                if known is None:
+                    await self._store.add_agent(spec, now, "webhook", proof)
+                else:
+                    kept = {name: getattr(known.spec, name) for name in _OPERATORS}
+                    merged = attrs.evolve(spec, **kept)
+                    if merged == known.spec:
+                        if proof is not None:
+                            await self._store.use(proof)
+                        return False
+                    await self._store.replace_agent(merged, now, "webhook", proof)
+            except (AgentNotFound, Conflict):
+                continue  # somebody registered or deleted it at this moment
+            self._runs.agent_changed(spec.agent_id)
+            return True
+        raise Unavailable("The agent is being changed by somebody else; try again.", retry_after=1.0)
+
+    async def get(self, agent_id: str) -> AgentView:
         """One agent. Raises AgentNotFound."""
-        return await self._store.agent(agent_id)
+        return self._view(await self._store.agent(agent_id))
 
-    async def list(self, *, active_only: bool = False) -> Sequence[Agent]:
-        """All agents, or those that may be given work, by id."""
+    async def list(
+        self, *, active_only: bool = False, state: Optional[str] = None, capability: Optional[str] = None
+    ) -> Sequence[AgentView]:
+        """All agents by id; or those that are wanted to work, in a state, with a capability."""
         agents = await self._store.agents()
-        return [agent for agent in agents if agent.spec.is_active] if active_only else agents
+        views = [
+            self._view(agent)
+            for agent in agents
+            if (not active_only or agent.spec.is_active)
+            and (capability is None or capability in agent.spec.capabilities)
+        ]
+        return views if state is None else [view for view in views if view.state == state]
 
     async def delete(self, agent_id: str) -> None:
         """Forget an agent; steps that still need it will fail. Raises AgentNotFound."""
         await self._store.delete_agent(agent_id)
+        self._runs.agent_changed(agent_id)
+
+    async def withdraw(self, agent_id: str, proof: Optional[Proof]) -> bool:
+        """Forget an agent that AgentKit takes back; whether there was one. Raises Replayed."""
+        try:
+            await self._store.delete_agent(agent_id, proof)
+        except AgentNotFound:
+            if proof is not None:
+                await self._store.use(proof)
+            return False
+        self._runs.agent_changed(agent_id)
+        return True
+
+    async def report(
+        self, agent_id: str, state: AgentState, reported_at: Instant, details: Mapping[str, Any]
+    ) -> Report:
+        """Take what an agent says of its state; durable, with all that follows from it, when this returns.
+
+        Raises:
+            AgentNotFound: Nothing has this id.
+            Unavailable: What follows could not be recorded now.
+        """
+        if self._store.agent_now(agent_id) is None:
+            raise AgentNotFound(f'There is no agent "{agent_id[:100]}".')
+        return await self._runs.report(agent_id, state, reported_at, encode_json(details))
+
+    async def history(
+        self, agent_id: str, limit: int, before: Optional[tuple[Instant, Instant]] = None
+    ) -> Sequence[Report]:
+        """What an agent reported since it was registered, newest first by its own clock. Raises AgentNotFound."""
+        agent = await self._store.agent(agent_id)
+        return await self._store.reports(ReportQuery(agent_id, agent.created_at, limit, before))
 
     async def test(self, endpoint: Optional[str], protocol: str) -> Probe:
         """Ask an endpoint whether an agent is there, registered or not.
@@ -63,9 +143,8 @@ class Agents:
         speaker.check(AgentSpec(agent_id="test", name="test", protocol=protocol, endpoint=endpoint))
         return await speaker.probe(endpoint)
 
-    def in_flight(self, agent_id: str) -> int:
-        """Calls to the agent that are open now."""
-        return self._runs.in_flight(agent_id)
+    def _view(self, agent: Agent) -> AgentView:
+        return AgentView(agent, self._runs.observed(agent.spec.agent_id))
 
     def _protocol(self, name: str) -> AgentProtocol:
         try:

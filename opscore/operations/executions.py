@@ -35,6 +35,8 @@ class Start:
     timeout: Optional[Seconds] = None
     flow_version: Optional[int] = None
     user_id: Optional[str] = None
+    agent_id: Optional[str] = None
+    """The agent that a session is triggered for."""
     idempotency_key: Optional[str] = None
     caller: str = ""
     """Whose idempotency key it is: two callers may use the same one."""
@@ -79,6 +81,7 @@ class Executions:
             if before is not None:
                 return before
         flow = (await self._flows.get(wanted.flow_id, wanted.flow_version)).flow
+        _check_doers(flow, wanted.agent_id)
         execution = self._new(wanted, flow, now)
         try:
             await self._runs.start(execution, flow, idempotency)
@@ -102,6 +105,7 @@ class Executions:
             created_at=now,
             deadline_at=after(now, timeout),
             user_id=wanted.user_id,
+            agent_id=wanted.agent_id,
         )
 
     def _idempotency(self, wanted: Start, now: int) -> Optional[Idempotency]:
@@ -112,6 +116,8 @@ class Executions:
             raise Invalid(f"Idempotency-Key must have 1 to {LONGEST_KEY} printable ASCII characters.")
         asked = attrs.asdict(wanted, recurse=False)
         del asked["idempotency_key"]
+        if wanted.agent_id is None:
+            del asked["agent_id"]
         digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
         return Idempotency(f"{wanted.caller}:{key}", digest, after(now, IDEMPOTENCY_SECONDS))
 
@@ -133,6 +139,7 @@ class Executions:
             created_at=execution.created_at,
             deadline_at=execution.deadline_at,
             user_id=execution.user_id,
+            agent_id=execution.agent_id,
         )
 
     async def wait(self, execution_id: str, seconds: Seconds) -> Execution:
@@ -205,6 +212,18 @@ class Executions:
         execution = await self._store.execution(execution_id)
         stored = await self._store.flow(execution.flow_id, execution.flow_version)
         return execution, stored.flow, await self._store.steps(execution_id)
+
+
+def _check_doers(flow: Flow, agent_id: Optional[str]) -> None:
+    """Refuse to start a workflow whose tasks nobody would do. Raises Invalid."""
+    if flow.kind != "workflow" or agent_id is not None:
+        return
+    for node in flow.nodes.values():
+        if node.agent_id is None and node.capability is None:
+            raise Invalid(
+                f'Task "{node.id}" names no agent: it is done by the agent that a session is triggered for '
+                "(POST /v1/opscore/agent/{agentId}/workflow)."
+            )
 
 
 def _message(flow: Flow, sender: Step, receiver: str) -> Message:

@@ -67,6 +67,24 @@ class Flows:
                 continue
         raise Conflict(f'The flow "{flow_id}" is being changed by somebody else; try again.')
 
+    async def put(self, definition: Any) -> FlowVersion:
+        """Store a flow, or the next version of one that is defined otherwise.
+
+        Raises:
+            InvalidFlow: The definition cannot run.
+            Conflict: It is being changed by somebody else.
+        """
+        flow = _checked(definition)
+        for _ in range(_TRIES):
+            current = await self._current(flow.flow_id)
+            if current is not None and current.flow.definition == flow.definition:
+                return current
+            try:
+                return await self._add(flow)
+            except Conflict:
+                continue
+        raise Conflict(f'The flow "{flow.flow_id}" is being changed by somebody else; try again.')
+
     async def get(self, flow_id: str, version: Optional[int] = None) -> FlowVersion:
         """A flow, by default in its newest version. Raises FlowNotFound, naming the nearest id."""
         try:
@@ -99,13 +117,19 @@ class Flows:
         return Report(report.flow, report.errors, warnings)
 
     async def _unknown_agents(self, flow: Flow) -> Sequence[Finding]:
-        known = {agent.spec.agent_id for agent in await self._store.agents()}
+        agents = await self._store.agents()
+        known = {agent.spec.agent_id for agent in agents}
+        abilities = {capability for agent in agents for capability in agent.spec.capabilities}
         findings = []
         for index, node in enumerate(flow.nodes.values()):
-            if node.agent_id is not None and node.agent_id not in known:
-                hint = nearest(node.agent_id, known) or "."
-                text = f'Node "{node.id}": no agent "{node.agent_id}" is registered{hint}'
-                findings.append(Finding(f"nodes[{index}].agent_id", text))
+            for place, named in (("agent_id", node.agent_id), ("on_error", node.on_error.agent_id)):
+                if named is not None and named not in known:
+                    text = f'Node "{node.id}": no agent "{named}" is registered{nearest(named, known) or "."}'
+                    findings.append(Finding(f"nodes[{index}].{place}", text))
+            if node.capability is not None and node.capability not in abilities:
+                hint = nearest(node.capability, abilities) or "."
+                text = f'Node "{node.id}": no registered agent has the capability "{node.capability}"{hint}'
+                findings.append(Finding(f"nodes[{index}].capability", text))
         return findings
 
     async def _current(self, flow_id: str) -> Optional[FlowVersion]:

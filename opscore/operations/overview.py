@@ -58,7 +58,7 @@ class Overview:
             is_operational=works and self._runs.accepting,
             components=components,
             agents_total=len(agents),
-            agents_active=sum(agent.status == "active" for agent in agents),
+            agents_active=sum(agent.spec.is_active for agent in agents),
             flows_total=await self._store.flow_count(),
             totals=await self._store.totals(),
             gauges=dict(self._runs.gauges()),

@@ -9,11 +9,11 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Mapping, Optional
 
+from opscore.domain.calls import Answered, Refused, Reply
 from opscore.domain.documents import decode_json, encode_json
 from opscore.domain.errors import InvalidDocument
 from opscore.domain.instants import Seconds
 from opscore.domain.planner import as_output
-from opscore.domain.ports import Answered, Refused, Reply
 from opscore.domain.retries import LONGEST_RETRY_AFTER
 
 MAX_MESSAGE = 1_000
@@ -48,7 +48,7 @@ def shown(text: str) -> str:
     return clean if len(clean) <= MAX_MESSAGE else clean[: MAX_MESSAGE - 3] + "..."
 
 
-def _decompressed(body: Optional[bytes], encoding: str, limit: int) -> bytes:
+def decompressed(body: Optional[bytes], encoding: str, limit: int) -> bytes:
     """Undo a Content-Encoding without ever holding more than ``limit`` bytes of the result."""
     if body is None:
         raise TooMuch
@@ -81,7 +81,7 @@ def understood(status: int, body: Optional[bytes], encoding: str, limit: int) ->
         limit: The largest body in bytes, decompressed.
     """
     try:
-        plain = _decompressed(body, encoding, limit)
+        plain = decompressed(body, encoding, limit)
         return _told(plain) if is_success(status) else _refused_by_status(status, plain)
     except InvalidDocument as error:
         refused = bad_answer(error.message)

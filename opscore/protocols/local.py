@@ -13,11 +13,11 @@ import attrs
 import orjson
 
 from opscore.domain.agents import AgentSpec
+from opscore.domain.calls import Answered, Call, Probe, Refused, Reply
 from opscore.domain.documents import decode_json
 from opscore.domain.errors import Invalid, InvalidDocument
 from opscore.domain.instants import Seconds
 from opscore.domain.planner import as_output
-from opscore.domain.ports import Answered, Call, Probe, Refused, Reply
 from opscore.protocols.answers import bad_answer, shown, too_large
 
 Handler = Union[Callable[..., Any], Callable[..., Awaitable[Any]]]
@@ -58,6 +58,8 @@ class Local:
     """
 
     name = "local"
+    answers_later = False
+    needs_endpoint = False
 
     def __init__(self, agents: Mapping[str, Handler], threads: Executor, max_answer_bytes: int) -> None:
         self._threads = threads
@@ -87,7 +89,7 @@ class Local:
         """Whether a function is registered for the agent."""
         if agent_id in self._agents:
             return Probe(connected=True, message="The agent runs in this process.", latency_ms=0.0)
-        return Probe(connected=False, message="No such agent runs in this process.")
+        return Probe(connected=False, message="No such agent runs in this process.", is_reachable=False)
 
     def _runner(self, handler: Handler) -> _Run:
         arguments = _arguments(handler)

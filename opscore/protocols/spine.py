@@ -22,9 +22,9 @@ import orjson
 import yarl
 
 from opscore.domain.agents import AgentSpec
+from opscore.domain.calls import Call, Probe, Refused, Reply
 from opscore.domain.errors import Invalid
 from opscore.domain.instants import Seconds
-from opscore.domain.ports import Call, Probe, Refused, Reply
 from opscore.protocols import answers
 from opscore.protocols.addresses import AddressGuard, ForbiddenAddress
 from opscore.protocols.sessions import watch_sockets
@@ -33,6 +33,7 @@ PROBE_TIMEOUT: Seconds = 5.0
 IN_THREAD_FROM = 256 * 1024
 """Bytes from which on a body is decoded in a thread, so that the loop keeps its pace."""
 
+_NO_HEALTH = (404, 405, 501)
 _STREAM_FROM = 1024 * 1024
 _ENDPOINTS_KNOWN = 4_096
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
@@ -47,9 +48,12 @@ class Spine:
         guard: Says which endpoints may be called.
         max_answer_bytes: The largest answer that is read, decompressed.
         wall_clock: Seconds since 1970, for agents that name the moment of the next try.
+        probe_timeout: Seconds that an agent may take to tell its health.
     """
 
     name = "spine"
+    answers_later = False
+    needs_endpoint = True
 
     def __init__(
         self,
@@ -57,11 +61,13 @@ class Spine:
         guard: AddressGuard,
         max_answer_bytes: int,
         wall_clock: Callable[[], Seconds] = time.time,
+        probe_timeout: Seconds = PROBE_TIMEOUT,
     ) -> None:
         self._session = session
         self._guard = guard
         self._limit = max_answer_bytes
         self._wall_clock = wall_clock
+        self._probe_timeout = probe_timeout
         self._routes = functools.lru_cache(_ENDPOINTS_KNOWN)(self._read_endpoint)
 
     def check(self, spec: AgentSpec) -> None:
@@ -81,12 +87,14 @@ class Spine:
             return Refused("AGENT_CALL_FAILED", "The call failed inside Ops-Core; its log says why.", retryable=True)
 
     async def probe(self, endpoint: Optional[str], agent_id: Optional[str] = None) -> Probe:
-        """Ask ``/health``, for 5 seconds at most."""
+        """Ask ``/health``, once."""
         try:
             return await self._ask(endpoint)
         except Exception:  # noqa: BLE001 - as in call()
             _log.exception("spine.probe_failed", extra={"agent_id": agent_id})
-            return Probe(connected=False, message="The probe failed inside Ops-Core; its log says why.")
+            return Probe(
+                connected=False, is_reachable=False, message="The probe failed inside Ops-Core; its log says why."
+            )
 
     async def _attempt(self, call: Call) -> Reply:
         try:
@@ -106,19 +114,20 @@ class Spine:
         try:
             _, url = self._routes(endpoint)
         except Invalid as error:
-            return Probe(connected=False, message=error.message)
+            return Probe(connected=False, message=error.message, is_reachable=False)
         began = time.perf_counter()
         try:
-            limit = aiohttp.ClientTimeout(total=PROBE_TIMEOUT)
+            limit = aiohttp.ClientTimeout(total=self._probe_timeout)
             response = await self._session.get(url, timeout=limit, allow_redirects=False)
             response.close()
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
-            return Probe(connected=False, message=_failed(error, url).error_message)
+            return Probe(connected=False, message=_failed(error, url).error_message, is_reachable=False)
         latency = (time.perf_counter() - began) * 1000
         if answers.is_success(response.status):
             return Probe(connected=True, message="The agent is healthy.", latency_ms=latency)
         message = f"The agent answered {answers.named(response.status)} to {url.raw_path}."
-        return Probe(connected=False, message=answers.shown(message), latency_ms=latency)
+        has_health = response.status not in _NO_HEALTH
+        return Probe(connected=False, message=answers.shown(message), latency_ms=latency, has_health=has_health)
 
     def _read_endpoint(self, endpoint: Optional[str]) -> tuple[yarl.URL, yarl.URL]:
         """Where to send calls, and where probes."""
@@ -142,22 +151,22 @@ class Spine:
             "Content-Type": "application/json",
             "Idempotency-Key": call.idempotency_key,
             "X-OpsCore-Attempt": str(call.attempt),
-            "traceparent": _traceparent(call.execution_id),
+            "traceparent": traceparent(call.execution_id),
         }
         sockets = watch_sockets()
         try:
-            return await self._session.post(url, data=_payload(body), headers=headers, allow_redirects=False)
+            return await self._session.post(url, data=payload_body(body), headers=headers, allow_redirects=False)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             # An agent may close an idle connection at the moment it is used again. That is no failure of the
             # agent; and thanks to the idempotency key a repeat is safe even if it had seen the first.
             if sockets or isinstance(error, aiohttp.ClientConnectorError):
                 raise
-        return await self._session.post(url, data=_payload(body), headers=headers, allow_redirects=False)
+        return await self._session.post(url, data=payload_body(body), headers=headers, allow_redirects=False)
 
     async def _read(self, response: aiohttp.ClientResponse) -> Reply:
         status, headers = response.status, response.headers
         encoding = headers.get("Content-Encoding", "")
-        body: Optional[bytes] = b"" if answers.is_redirect(status) else await _body(response, self._limit)
+        body: Optional[bytes] = b"" if answers.is_redirect(status) else await read_body(response, self._limit)
         if body is None or (len(body) < IN_THREAD_FROM and not encoding):
             reply = answers.understood(status, body, encoding, self._limit)
         else:
@@ -170,7 +179,7 @@ class Spine:
         return reply
 
 
-async def _body(response: aiohttp.ClientResponse, limit: int) -> Optional[bytes]:
+async def read_body(response: aiohttp.ClientResponse, limit: int) -> Optional[bytes]:
     """The body as it was sent; None when it is larger than the limit."""
     length = response.content_length
     if length is not None:
@@ -187,12 +196,12 @@ async def _body(response: aiohttp.ClientResponse, limit: int) -> Optional[bytes]
         chunks.append(chunk)
 
 
-def _payload(body: bytes) -> object:
+def payload_body(body: bytes) -> object:
     """What aiohttp is to send: a large body in pieces, for it warns about sending those at once."""
     return body if len(body) < _STREAM_FROM else io.BytesIO(body)
 
 
-def _traceparent(execution_id: str) -> str:
+def traceparent(execution_id: str) -> str:
     """W3C Trace Context: all calls of an execution are spans of one trace."""
     trace_id = execution_id.replace("-", "")
     if not _TRACE_ID.fullmatch(trace_id):

@@ -6,12 +6,12 @@ One process writes the database (a lock sees to that), so what it wrote is what 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Optional
+from typing import Any, Collection, Optional
 
 import attrs
 import orjson
 
-from opscore.domain.agents import Agent, AgentSpec
+from opscore.domain.agents import Agent, AgentSpec, Report
 from opscore.domain.documents import encode_json
 from opscore.domain.flows import FlowVersion, read_flow
 from opscore.domain.keys import Key
@@ -63,12 +63,63 @@ def agent_to_text(spec: AgentSpec) -> str:
     return encode_json(attrs.asdict(spec, recurse=False))
 
 
-def agent_from_row(row: tuple[Any, ...]) -> Agent:
-    """Read ``agent_id, spec, state, state_details, last_seen, created_at, updated_at``."""
-    _, text, state, details, last_seen, created_at, updated_at = row
+def agent_from_row(row: tuple[Any, ...], present: Optional[Report]) -> Agent:
+    """Read ``agent_id, spec, source, created_at, updated_at``."""
+    _, text, source, created_at, updated_at = row
     given = orjson.loads(text)
     given["capabilities"] = tuple(given["capabilities"])
-    return Agent(AgentSpec(**given), created_at, updated_at, state, orjson.loads(details), last_seen)
+    return Agent(AgentSpec(**given), created_at, updated_at, present, source)
+
+
+def report_from_row(row: tuple[Any, ...]) -> Report:
+    """Read ``agent_id, state, reported_at, received_at, details, frees``."""
+    agent_id, state, reported_at, received_at, details, frees = row
+    return Report(agent_id, state, reported_at, received_at, details, frees=bool(frees))
+
+
+class AgentBook:
+    """All registered agents, by id and by capability."""
+
+    def __init__(self) -> None:
+        self._agents: dict[str, Agent] = {}
+        self._capable: dict[str, dict[str, None]] = {}
+
+    def get(self, agent_id: str) -> Optional[Agent]:
+        """One agent, or None."""
+        return self._agents.get(agent_id)
+
+    def all(self) -> list[Agent]:
+        """All agents, by id."""
+        return [self._agents[agent_id] for agent_id in sorted(self._agents)]
+
+    def capable(self, capability: str) -> Collection[str]:
+        """The ids of those that have a capability."""
+        return self._capable.get(capability, {})
+
+    def put(self, agent: Agent) -> None:
+        """Remember an agent as it is now."""
+        agent_id = agent.spec.agent_id
+        before = self._agents.get(agent_id)
+        if before is None or before.spec.capabilities != agent.spec.capabilities:
+            self.drop(agent_id)
+            for capability in agent.spec.capabilities:
+                self._capable.setdefault(capability, {})[agent_id] = None
+        self._agents[agent_id] = agent
+
+    def put_report(self, report: Report) -> None:
+        """Remember a report, if it is its agent's newest."""
+        agent = self._agents.get(report.agent_id)
+        if agent is not None and report.is_newer_than(agent.present):
+            self._agents[report.agent_id] = Agent(agent.spec, agent.created_at, agent.updated_at, report, agent.source)
+
+    def drop(self, agent_id: str) -> None:
+        """Forget an agent."""
+        agent = self._agents.pop(agent_id, None)
+        for capability in () if agent is None else agent.spec.capabilities:
+            capable = self._capable.get(capability, {})
+            capable.pop(agent_id, None)
+            if not capable:
+                self._capable.pop(capability, None)
 
 
 def key_from_row(row: tuple[Any, ...]) -> tuple[str, Key]:

@@ -12,6 +12,7 @@ from opscore.domain.events import Event
 from opscore.domain.executions import Execution, Step, Waiting
 from opscore.domain.instants import Instant
 from opscore.domain.ports import ExecutionQuery, ExecutionTotals, OpenRun
+from opscore.domain.tasks import OpenTask
 
 LONGEST_LISTED = 16_384
 """Payloads longer than this are left out of lists (characters)."""
@@ -19,7 +20,7 @@ LONGEST_LISTED = 16_384
 _COLUMNS = (
     "e.execution_id, e.flow_id, e.flow_version, e.status, e.priority, e.last_seq, "
     "e.created_at, e.updated_at, e.started_at, e.completed_at, e.deadline_at, "
-    "e.error_code, e.error_message, e.user_id, e.metadata, "
+    "e.error_code, e.error_message, e.user_id, e.agent_id, e.metadata, "
     f"CASE WHEN LENGTH(i.body) <= {LONGEST_LISTED} THEN i.body END"
 )
 
@@ -99,8 +100,10 @@ class ExecutionReader:
         return [self._open_run(connection, row) for row in rows]
 
     def _open_run(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> OpenRun:
-        steps = connection.execute(self._sql["open_steps"], {"execution_id": row[0]})
-        return OpenRun(Execution(*row), [Step(*step) for step in steps])
+        key = {"execution_id": row[0]}
+        steps = [Step(*step) for step in connection.execute(self._sql["open_steps"], key)]
+        tasks = [task_from_row(task) for task in connection.execute(self._sql["tasks_of"], key)]
+        return OpenRun(attrs.evolve(Execution(*row[:-1]), agent_id=row[-1]), steps, tasks)
 
     def totals(self, connection: sqlite3.Connection) -> ExecutionTotals:
         """Counts over all executions."""
@@ -113,6 +116,12 @@ class ExecutionReader:
             seconds=sum(seconds for _, seconds in ended.values()),
             last_created_at=last[0] if last else None,
         )
+
+
+def task_from_row(row: tuple[Any, ...]) -> OpenTask:
+    """Read ``agent_id, execution_id, node_id, until_at, accepted_at, begun_at, is_abandoned``."""
+    *known, is_abandoned = row
+    return attrs.evolve(OpenTask(*known), is_abandoned=bool(is_abandoned))
 
 
 def id_bound(instant: Instant) -> str:
@@ -159,8 +168,8 @@ def _execution(
     row: tuple[Any, ...], steps: Sequence[tuple[Any, ...]], outputs: Optional[Mapping[str, str]]
 ) -> Execution:
     waiting = [
-        Waiting(node_id, reason, since, until, agent_id)
-        for node_id, agent_id, status, _, _, reason, since, until in steps
+        Waiting(node_id, reason, since, until, agent_id, detail, error_code)
+        for node_id, agent_id, status, _, _, reason, since, until, detail, error_code in steps
         if status == "waiting"
     ]
     return attrs.evolve(
@@ -174,12 +183,12 @@ def _execution(
 
 def _listed(row: tuple[Any, ...], listed: Sequence[tuple[Any, ...]]) -> Execution:
     outputs: Optional[dict[str, str]] = None
-    truncated = [] if row[15] is not None else ["input_data"]
+    truncated = [] if row[16] is not None else ["input_data"]
     if row[3] == "completed":
-        exits = {step[0]: step[9] for step in listed if step[8] and step[2] == "completed"}
+        exits = {step[0]: step[11] for step in listed if step[10] and step[2] == "completed"}
         if None in exits.values() or sum(map(len, exits.values())) > LONGEST_LISTED:
             truncated.append("output_data")
         else:
             outputs = exits
-    steps = [step[:8] for step in listed]
+    steps = [step[:10] for step in listed]
     return attrs.evolve(_execution(row, steps, outputs), truncated=tuple(truncated))

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Collection, Mapping, Optional, Sequence
 
 import attrs
 
-from opscore.domain.agents import Agent, AgentSpec
+from opscore.domain.agents import Agent, AgentSpec, Report, Source
 from opscore.domain.documents import encode_json
-from opscore.domain.errors import AgentNotFound, Conflict, FlowNotFound, NotFound, Stale
+from opscore.domain.errors import AgentNotFound, Conflict, FlowNotFound, NotFound, Replayed, Stale
 from opscore.domain.events import Event
-from opscore.domain.executions import Execution, Idempotency, Step, Unit
+from opscore.domain.executions import AgentReported, Execution, Idempotency, Step, Unit
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
-from opscore.domain.ports import ExecutionQuery, ExecutionTotals, OpenRun
-from opscore.store.catalogue import FlowCache, agent_from_row, agent_to_text, flow_from_row, key_from_row
-from opscore.store.executions import ExecutionReader, id_bound
+from opscore.domain.ports import ExecutionQuery, ExecutionTotals, OpenRun, Proof, ReportQuery
+from opscore.domain.tasks import OpenTask
+from opscore.store.catalogue import (
+    AgentBook,
+    FlowCache,
+    agent_from_row,
+    agent_to_text,
+    flow_from_row,
+    key_from_row,
+    report_from_row,
+)
+from opscore.store.executions import ExecutionReader, id_bound, task_from_row
 from opscore.store.sqlite import Database, Params, Taken, Write
 from opscore.store.statements import load_statements
 from opscore.store.writes import Translator
 
 _PRUNE_CHUNK = 200
+_END_OF_TIME = 2**63 - 1
 
 
 class SqlStore:
@@ -34,13 +44,14 @@ class SqlStore:
         self._translator = Translator(self._sql)
         self._reader = ExecutionReader(self._sql)
         self._flows = FlowCache()
-        self._agents: dict[str, Agent] = {}
+        self._agents = AgentBook()
         self._keys: dict[str, Key] = {}
 
     async def load(self) -> None:
         """Read what is kept in memory; once, after the database was opened."""
-        agents = await self._rows("agents", {})
-        self._agents = {row[0]: agent_from_row(row) for row in agents}
+        for row in await self._rows("agents", {}):
+            newest = await self.reports(ReportQuery(row[0], registered_at=row[3], limit=1))
+            self._agents.put(agent_from_row(row, newest[0] if newest else None))
         self._keys = dict(key_from_row(row) for row in await self._rows("keys", {}))
 
     # -- executions ----------------------------------------------------------------------------
@@ -51,6 +62,9 @@ class SqlStore:
             await self._database.write(self._translator.writes(unit))
         except Taken as error:
             raise Stale(f"Somebody wrote first: {error.message}.") from None
+        first = unit.changes[0]
+        if isinstance(first, AgentReported):
+            self._agents.put_report(first.report)
 
     async def started_as(self, key: str, now: Instant) -> Optional[tuple[Idempotency, str]]:
         """What an idempotency key was used for."""
@@ -182,34 +196,138 @@ class SqlStore:
         """One agent, from memory."""
         return self._agents.get(agent_id)
 
+    def capable_now(self, capability: str) -> Collection[str]:
+        """The ids of the agents that have a capability, from memory."""
+        return self._agents.capable(capability)
+
     async def agent(self, agent_id: str) -> Agent:
         """One agent."""
-        try:
-            return self._agents[agent_id]
-        except KeyError:
-            raise AgentNotFound(f'There is no agent "{agent_id[:100]}".') from None
+        found = self._agents.get(agent_id)
+        if found is None:
+            raise AgentNotFound(f'There is no agent "{agent_id[:100]}".')
+        return found
 
     async def agents(self) -> Sequence[Agent]:
         """All agents, by id."""
-        return [self._agents[agent_id] for agent_id in sorted(self._agents)]
+        return self._agents.all()
 
-    async def add_agent(self, spec: AgentSpec, now: Instant) -> Agent:
+    async def add_agent(
+        self, spec: AgentSpec, now: Instant, source: Source = "direct", proof: Optional[Proof] = None
+    ) -> Agent:
         """Register an agent; Conflict when the id is taken."""
-        params = {"agent_id": spec.agent_id, "spec": agent_to_text(spec), "now": now}
+        params = {"agent_id": spec.agent_id, "spec": agent_to_text(spec), "source": source, "now": now}
         try:
-            await self._write(("insert_agent", params, False))
+            await self._write(*self._used(proof), ("insert_agent", params, False))
         except Taken:
+            await self._refuse_replay(proof)
             raise Conflict(f'The agent "{spec.agent_id}" is registered already.') from None
-        agent = self._agents[spec.agent_id] = Agent(spec, now, now)
+        agent = Agent(spec, now, now, source=source)
+        self._agents.put(agent)
         return agent
 
-    async def delete_agent(self, agent_id: str) -> None:
+    async def replace_agent(
+        self, spec: AgentSpec, now: Instant, source: Source = "direct", proof: Optional[Proof] = None
+    ) -> Agent:
+        """Change an agent's specification; what it reported stays."""
+        params = {"agent_id": spec.agent_id, "spec": agent_to_text(spec), "source": source, "now": now}
+        try:
+            await self._write(*self._used(proof), ("replace_agent", params, True))
+        except Taken:
+            await self._refuse_replay(proof)
+            raise
+        except Stale:
+            raise AgentNotFound(f'There is no agent "{spec.agent_id}".') from None
+        before = await self.agent(spec.agent_id)
+        agent = attrs.evolve(before, spec=spec, updated_at=now, source=source)
+        self._agents.put(agent)
+        return agent
+
+    async def delete_agent(self, agent_id: str, proof: Optional[Proof] = None) -> None:
         """Forget an agent."""
         try:
-            await self._write(("delete_agent", {"agent_id": agent_id}, True))
+            await self._write(*self._used(proof), ("delete_agent", {"agent_id": agent_id}, True))
+        except Taken:
+            await self._refuse_replay(proof)
+            raise
         except Stale:
             raise AgentNotFound(f'There is no agent "{agent_id[:100]}".') from None
-        self._agents.pop(agent_id, None)
+        self._agents.drop(agent_id)
+
+    async def use(self, proof: Proof) -> None:
+        """Note that a proof was used, with nothing else to write."""
+        try:
+            await self._write(*self._used(proof))
+        except Taken:
+            await self._refuse_replay(proof)
+            raise
+
+    def _used(self, proof: Optional[Proof]) -> Sequence[Write]:
+        if proof is None:
+            return ()
+        return [("insert_signature", {"signature": proof.signature, "expires_at": proof.expires_at}, False)]
+
+    async def _refuse_replay(self, proof: Optional[Proof]) -> None:
+        if proof is not None and await self._rows("signature", {"signature": proof.signature}):
+            raise Replayed("This signature was used before.") from None
+
+    # -- reports and tasks of agents -------------------------------------------------------------
+
+    async def add_report(self, report: Report, ends: Optional[OpenTask] = None) -> None:
+        """Keep a report, and forget the task that ends with it."""
+        writes = [self._translator.report(report)]
+        if ends is not None:
+            writes.append(self._translator.close_task(ends.agent_id, ends.execution_id))
+        await self._database.write(writes)
+        self._agents.put_report(report)
+
+    async def close_task(self, task: OpenTask) -> None:
+        """Forget a task whose time is over."""
+        await self._database.write([self._translator.close_task(task.agent_id, task.execution_id)])
+
+    async def reports(self, query: ReportQuery) -> Sequence[Report]:
+        """A page of an agent's reports, newest first by its own clock."""
+        reported, received = query.before or (_END_OF_TIME, _END_OF_TIME)
+        params = {
+            "agent_id": query.agent_id,
+            "registered_at": query.registered_at,
+            "reported_before": reported,
+            "received_before": received,
+            "limit": query.limit,
+        }
+        return [report_from_row(row) for row in await self._rows("reports", params)]
+
+    async def open_tasks(self) -> Sequence[OpenTask]:
+        """All tasks that agents hold."""
+        return [task_from_row(row) for row in await self._rows("open_tasks", {})]
+
+    async def prune_reports(self, received_before: Instant, now: Instant, limit: int) -> int:
+        """Delete old reports, all but each agent's newest, and signatures that are of no use any more."""
+        count, agent_id = 0, ""
+        while count < limit:
+            found = await self._rows("reporting_agent_after", {"agent_id": agent_id})
+            if not found:
+                break
+            agent_id = found[0][0]
+            agent = self._agents.get(agent_id)
+            newest = _END_OF_TIME if agent is None or agent.present is None else agent.present.reported_at
+            params = {
+                "agent_id": agent_id,
+                "reported_before": min(newest, received_before),
+                "received_before": received_before,
+                "limit": limit - count,
+            }
+            rows = await self._rows("prunable_reports", params)
+            for start in range(0, len(rows), _PRUNE_CHUNK):
+                await self._write(
+                    *[
+                        ("prune_report", {"agent_id": agent_id, "reported_at": at, "received_at": received}, False)
+                        for at, received in rows[start : start + _PRUNE_CHUNK]
+                    ]
+                )
+            count += len(rows)
+        for (signature,) in await self._rows("expired_signatures", {"now": now, "limit": limit}):
+            await self._write(("forget_signature", {"signature": signature}, False))
+        return count
 
     # -- keys ----------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping, Optional
 
 from opscore.domain import executions as x
+from opscore.domain.agents import Report
 from opscore.domain.documents import encode_json
-from opscore.domain.events import describe
+from opscore.domain.events import TAKEN, describe
 from opscore.store.sqlite import Write
 
 
@@ -22,6 +23,8 @@ class Translator:
         self._insert_event = sql["insert_event"]
         self._by_type: Mapping[type, Callable[[x.Unit, Any], list[Write]]] = {
             x.StepStarted: self._step_started,
+            x.StepAccepted: self._step_accepted,
+            x.AgentReported: self._agent_reported,
             x.StepWaits: self._step_waits,
             x.StepCompleted: self._step_completed,
             x.StepFailed: self._step_failed,
@@ -94,6 +97,7 @@ class Translator:
             "started_at": params["at"] if begins else None,
             "deadline_at": new.deadline_at,
             "user_id": new.user_id,
+            "agent_id": new.agent_id,
             "metadata": new.metadata,
         }
         body = {"execution_id": new.execution_id, "body": new.input}
@@ -118,13 +122,54 @@ class Translator:
         params["error_code"] = change.error_code
         params["error_message"] = change.error_message
         params["seconds"] = change.seconds
-        return [(self._sql["finish_execution"], params, True), (self._sql["count_finished"], params, True)]
+        writes: list[Write] = [
+            (self._sql["finish_execution"], params, True),
+            (self._sql["count_finished"], params, True),
+        ]
+        for name, agents in (("close_task", change.closes), ("abandon_task", change.abandons)):
+            for agent_id in agents:
+                task = {"agent_id": agent_id, "execution_id": params["execution_id"]}
+                writes.append((self._sql[name], task, False))
+        return writes
 
     def _step_started(self, unit: x.Unit, change: x.StepStarted) -> list[Write]:
         if change.is_new:
-            return [self._new_step(unit, change, "running", attempt=change.attempt, started_at=unit.at)]
-        params = _step(unit, change)
-        return [(self._sql["start_step"], params, True)]
+            write = self._new_step(unit, change, "running", attempt=change.attempt, started_at=unit.at)
+        else:
+            write = (self._sql["start_step"], _step(unit, change), True)
+        if change.task_until is None:
+            return [write]
+        return [write, (self._sql["open_task"], {**_step(unit, change), "until": change.task_until}, True)]
+
+    def _step_accepted(self, unit: x.Unit, change: x.StepAccepted) -> list[Write]:
+        params = {**_step(unit, change), "until": change.until, "waiting_detail": TAKEN}
+        return [(self._sql["accept_step"], params, True), (self._sql["accept_task"], params, True)]
+
+    def _agent_reported(self, unit: x.Unit, change: x.AgentReported) -> list[Write]:
+        writes = [self.report(change.report)]
+        if change.begun:
+            params = {**_step(unit, change), "begun_at": change.report.reported_at}
+            writes.append((self._sql["begin_task"], params, True))
+        return writes
+
+    def report(self, report: Report) -> Write:
+        """The statement that keeps a report."""
+        params = {
+            "agent_id": report.agent_id,
+            "reported_at": report.reported_at,
+            "received_at": report.received_at,
+            "state": report.state,
+            "details": report.details,
+            "frees": report.frees,
+        }
+        return (self._sql["insert_report"], params, False)
+
+    def close_task(self, agent_id: str, execution_id: str) -> Write:
+        """The statement that forgets an agent's task."""
+        return (self._sql["close_task"], {"agent_id": agent_id, "execution_id": execution_id}, False)
+
+    def _closed(self, unit: x.Unit, change: Any) -> list[Write]:
+        return [self.close_task(change.closes, unit.execution_id)] if change.closes is not None else []
 
     def _step_waits(self, unit: x.Unit, change: x.StepWaits) -> list[Write]:
         if change.is_new:
@@ -136,6 +181,7 @@ class Translator:
                     waiting_for=change.reason,
                     waiting_since=unit.at,
                     waiting_until=change.until,
+                    waiting_detail=change.detail,
                 )
             ]
         params = {
@@ -143,13 +189,20 @@ class Translator:
             "failures": change.failures,
             "waiting_for": change.reason,
             "waiting_until": change.until,
+            "waiting_detail": change.detail or change.error_message,
             "error_code": change.error_code,
             "error_message": change.error_message,
         }
-        return [(self._sql["suspend_step"], params, True)]
+        return [(self._sql["suspend_step"], params, True), *self._closed(unit, change)]
 
     def _step_completed(self, unit: x.Unit, change: x.StepCompleted) -> list[Write]:
-        return [(self._sql["complete_step"], {**_step(unit, change), "output": change.output}, True)]
+        params = {
+            **_step(unit, change),
+            "output": change.output,
+            "error_code": change.error_code,
+            "error_message": change.error_message,
+        }
+        return [(self._sql["complete_step"], params, True), *self._closed(unit, change)]
 
     def _step_failed(self, unit: x.Unit, change: x.StepFailed) -> list[Write]:
         params = {
@@ -158,7 +211,7 @@ class Translator:
             "error_code": change.error_code,
             "error_message": change.error_message,
         }
-        return [(self._sql["fail_step"], params, True)]
+        return [(self._sql["fail_step"], params, True), *self._closed(unit, change)]
 
     def _step_skipped(self, unit: x.Unit, change: x.StepSkipped) -> list[Write]:
         return [self._new_step(unit, change, "skipped", completed_at=unit.at)]
@@ -178,6 +231,7 @@ class Translator:
             "waiting_for": None,
             "waiting_since": None,
             "waiting_until": None,
+            "waiting_detail": None,
         }
         row.update(given)
         return (self._sql["insert_step"], row, False)
@@ -187,6 +241,7 @@ def _step(unit: x.Unit, change: Any) -> dict[str, Any]:
     return {
         "execution_id": unit.execution_id,
         "node_id": change.node_id,
+        "agent_id": change.agent_id,
         "attempt": change.attempt,
         "at": unit.at,
     }

@@ -13,6 +13,7 @@ from opscore.web.bodies import Bodies
 from opscore.web.config import BODIES, CONFIG, OPERATIONS, RATE_LIMIT, WebConfig
 from opscore.web.limits import RateLimit
 from opscore.web.middlewares import guarded
+from opscore.web.opscore_v1 import add_dialect
 
 __all__ = ["WebConfig", "make_app"]
 
@@ -36,5 +37,6 @@ def make_app(config: WebConfig, running: Callable[[], AsyncContextManager[Operat
 
     app.cleanup_ctx.append(operations)
     add_api(app)
+    add_dialect(app)
     docs.add_docs(app, config.version)
     return app

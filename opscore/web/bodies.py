@@ -45,17 +45,28 @@ class Bodies:
         return await self._read(request, optional=False, yaml=True)
 
     async def _read(self, request: web.Request, *, optional: bool, yaml: bool) -> Any:
-        raw = await self._raw(request)
+        raw = await self.raw(request)
+        if not raw and optional:
+            return None
+        return await self.decoded(request, raw, yaml=yaml)
+
+    async def decoded(self, request: web.Request, raw: bytes, *, yaml: bool = False) -> Any:
+        """The JSON (or YAML) value of a body that was read as bytes; raises as :meth:`json`."""
         if not raw:
-            if optional:
-                return None
             raise Invalid("The request needs a body.", error_code="INVALID_JSON")
         decode = self._decoder(request, yaml=yaml)
         if len(raw) <= _IN_THREAD:
             return decode(raw)
         return await asyncio.get_running_loop().run_in_executor(None, decode, raw)
 
-    async def _raw(self, request: web.Request) -> bytes:
+    async def raw(self, request: web.Request) -> bytes:
+        """The body as it came, for whoever checks its signature.
+
+        Raises:
+            TooLarge: It is over the limit.
+            UnsupportedMediaType: It is compressed.
+            RequestTimeout: It did not come in time.
+        """
         if (request.content_length or 0) > self._limit:
             raise self._too_large()
         if not request.can_read_body:

@@ -13,14 +13,15 @@ from typing import Any, AsyncIterator, Callable, Mapping, Optional
 import attrs
 
 from opscore.domain.agents import AgentSpec
+from opscore.domain.calls import Answered, Call, Probe, Reply
 from opscore.domain.errors import StoreFull
 from opscore.domain.executions import Execution, Unit
-from opscore.domain.ports import Answered, Call, Probe, Reply
-from opscore.engine import Engine, Limits, open_engine
+from opscore.engine import Engine, FleetLimits, Limits, open_engine
 from opscore.operations import Agents, Executions, Flows
 from opscore.operations.executions import Start
 from opscore.store import SqlStore, open_store
 
+AGENT_LIMITS = tuple(field.name for field in attrs.fields(FleetLimits))
 START = 1_700_000_000_000_000
 
 
@@ -74,6 +75,8 @@ class Script:
     """An agent protocol whose calls wait until the test answers them."""
 
     name = "script"
+    answers_later = False
+    needs_endpoint = False
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -188,9 +191,12 @@ async def bench(path: str = ":memory:", clock: Optional[VirtualClock] = None, **
     """An engine at work; stopped without a drain at the end."""
     clock = clock or VirtualClock()
     chosen = {
-        "calls": 100, "calls_per_agent": 50, "open_runs": 100, "queued": 100, "node_timeout": 30.0,
+        "calls": 100, "open_runs": 100, "queued": 100, "node_timeout": 30.0,
         "drain_timeout": 0.0, "retention": 0.0, "prune_interval": 3600.0, **limits,
     }  # fmt: skip
+    agent_limits = {"calls_per_agent": 50, "offline_after": 0.0}
+    agent_limits.update({name: chosen.pop(name) for name in AGENT_LIMITS if name in chosen})
+    chosen["fleet"] = FleetLimits(**agent_limits)
     script = Script()
     protocols = {"script": script}
     async with open_store(path, now=clock.now(), timeout=30, on_fatal=print) as store:

@@ -7,8 +7,8 @@ import pytest
 from harness import VirtualClock, bench, file_in
 
 from opscore.domain.agents import AgentSpec
+from opscore.domain.calls import Answered, Refused
 from opscore.domain.errors import Conflict, Overloaded, StoreFull
-from opscore.domain.ports import Answered, Refused
 from opscore.operations.executions import Start
 
 BUSY = Refused("AGENT_BUSY", "busy", retryable=True)

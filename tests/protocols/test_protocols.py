@@ -20,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opscore.domain.agents import Agent, AgentSpec
+from opscore.domain.calls import Answered, Call, Refused, Reply
 from opscore.domain.errors import Invalid
-from opscore.domain.ports import AgentProtocol, Answered, Call, Refused, Reply
+from opscore.domain.ports import AgentProtocol
 from opscore.protocols import AddressGuard, open_protocols
 from opscore.protocols.answers import understood
 

@@ -15,27 +15,34 @@ _ROUND = 1000
 
 
 class Pruner:
-    """Deletes old executions, a round at a time."""
+    """Deletes old executions and reports, a round at a time."""
 
-    def __init__(self, store: Store, clock: Clock, retention: Seconds, interval: Seconds) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, retention: Seconds, report_retention: Seconds, interval: Seconds
+    ) -> None:
         """Take what it works with.
 
         Args:
             store: Where history is.
             clock: For its age.
             retention: Seconds that ended executions are kept; 0 keeps them for ever.
+            report_retention: The same for reports of agents; the newest of each is kept always.
             interval: Seconds between two rounds.
         """
         self._store = store
         self._clock = clock
         self._retention = retention
+        self._report_retention = report_retention
         self._interval = interval
 
     async def serve(self) -> None:
         """Prune at once, and again after every interval."""
-        while self._retention:
+        while self._retention or self._report_retention:
             try:
-                await self.prune()
+                if self._retention:
+                    await self.prune()
+                if self._report_retention:
+                    await self.prune_reports()
             except StoreError as error:
                 log.warning("pruner.store_failed", extra={"reason": str(error)})
             await pause(self._clock, self._interval)
@@ -51,4 +58,17 @@ class Pruner:
                 break
         if gone:
             log.info("pruner.pruned", extra={"executions": gone})
+        return gone
+
+    async def prune_reports(self) -> int:
+        """Delete all reports that are old enough; how many went."""
+        now = self._clock.now()
+        gone = 0
+        while True:
+            pruned = await self._store.prune_reports(now - int(self._report_retention * SECOND), now, _ROUND)
+            gone += pruned
+            if pruned < _ROUND:
+                break
+        if gone:
+            log.info("pruner.pruned", extra={"reports": gone})
         return gone

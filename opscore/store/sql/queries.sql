@@ -3,10 +3,10 @@
 -- name: insert_execution
 INSERT INTO executions (
     execution_id, flow_id, flow_version, status, priority, last_seq,
-    created_at, updated_at, started_at, deadline_at, user_id, metadata
+    created_at, updated_at, started_at, deadline_at, user_id, agent_id, metadata
 ) VALUES (
     :execution_id, :flow_id, :flow_version, :status, :priority, :last_seq,
-    :created_at, :created_at, :started_at, :deadline_at, :user_id, :metadata
+    :created_at, :created_at, :started_at, :deadline_at, :user_id, :agent_id, :metadata
 );
 
 -- name: insert_input
@@ -33,40 +33,52 @@ UPDATE totals SET executions = executions + 1, seconds = seconds + :seconds WHER
 -- name: insert_step
 INSERT INTO steps (
     execution_id, node_id, agent_id, status, is_exit, attempt, failures,
-    created_at, started_at, completed_at, waiting_for, waiting_since, waiting_until
+    created_at, started_at, completed_at, waiting_for, waiting_since, waiting_until, waiting_detail
 ) VALUES (
     :execution_id, :node_id, :agent_id, :status, :is_exit, :attempt, :failures,
-    :at, :started_at, :completed_at, :waiting_for, :waiting_since, :waiting_until
+    :at, :started_at, :completed_at, :waiting_for, :waiting_since, :waiting_until, :waiting_detail
 );
 
 -- name: start_step
 UPDATE steps
-SET status = 'running', attempt = :attempt, started_at = COALESCE(started_at, :at),
-    waiting_for = NULL, waiting_since = NULL, waiting_until = NULL
+SET status = 'running', agent_id = :agent_id, attempt = :attempt, started_at = COALESCE(started_at, :at),
+    waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
 WHERE execution_id = :execution_id AND node_id = :node_id
     AND status IN ('running', 'waiting') AND attempt = :attempt - 1;
 
 -- name: suspend_step
 UPDATE steps
-SET status = 'waiting', failures = :failures, waiting_for = :waiting_for, waiting_since = :at,
-    waiting_until = :waiting_until, error_code = COALESCE(:error_code, error_code),
+SET status = 'waiting', agent_id = :agent_id, failures = :failures, waiting_for = :waiting_for, waiting_since = :at,
+    waiting_until = :waiting_until, waiting_detail = :waiting_detail, error_code = COALESCE(:error_code, error_code),
     error_message = COALESCE(:error_message, error_message)
 WHERE execution_id = :execution_id AND node_id = :node_id
     AND status IN ('running', 'waiting') AND attempt = :attempt;
 
+-- name: accept_step
+UPDATE steps
+SET status = 'waiting', waiting_for = 'agent', waiting_since = :at, waiting_until = :until,
+    waiting_detail = :waiting_detail, error_code = NULL, error_message = NULL
+WHERE execution_id = :execution_id AND node_id = :node_id
+    AND status IN ('running', 'waiting') AND attempt = :attempt;
+
 -- name: complete_step
-UPDATE steps SET status = 'completed', output = :output, completed_at = :at, error_code = NULL, error_message = NULL
-WHERE execution_id = :execution_id AND node_id = :node_id AND status = 'running' AND attempt = :attempt;
+UPDATE steps
+SET status = 'completed', output = :output, completed_at = :at, error_code = :error_code,
+    error_message = :error_message, waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
+WHERE execution_id = :execution_id AND node_id = :node_id
+    AND status IN ('running', 'waiting') AND attempt = :attempt;
 
 -- name: fail_step
 UPDATE steps
-SET status = 'failed', failures = :failures, completed_at = :at,
-    error_code = :error_code, error_message = :error_message
-WHERE execution_id = :execution_id AND node_id = :node_id AND status = 'running' AND attempt = :attempt;
+SET status = 'failed', failures = :failures, completed_at = :at, error_code = :error_code,
+    error_message = :error_message, waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
+WHERE execution_id = :execution_id AND node_id = :node_id
+    AND status IN ('running', 'waiting') AND attempt = :attempt;
 
 -- name: cancel_open_steps
 UPDATE steps
-SET status = 'cancelled', completed_at = :at, waiting_for = NULL, waiting_since = NULL, waiting_until = NULL
+SET status = 'cancelled', completed_at = :at,
+    waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
 WHERE execution_id = :execution_id AND status IN ('running', 'waiting');
 
 -- name: insert_event
@@ -87,12 +99,13 @@ WHERE idempotency_key = :key AND expires_at > :now;
 -- name: execution
 SELECT e.execution_id, e.flow_id, e.flow_version, e.status, e.priority, e.last_seq,
     e.created_at, e.updated_at, e.started_at, e.completed_at, e.deadline_at,
-    e.error_code, e.error_message, e.user_id, e.metadata, i.body
+    e.error_code, e.error_message, e.user_id, e.agent_id, e.metadata, i.body
 FROM executions e JOIN execution_inputs i ON i.execution_id = e.execution_id
 WHERE e.execution_id = :execution_id;
 
 -- name: step_counts
-SELECT node_id, agent_id, status, attempt, failures, waiting_for, waiting_since, waiting_until
+SELECT node_id, agent_id, status, attempt, failures, waiting_for, waiting_since, waiting_until,
+    waiting_detail, error_code
 FROM steps WHERE execution_id = :execution_id;
 
 -- name: exit_outputs
@@ -101,7 +114,7 @@ WHERE execution_id = :execution_id AND is_exit = 1 AND status = 'completed';
 
 -- name: listed_steps
 SELECT node_id, agent_id, status, attempt, failures, waiting_for, waiting_since, waiting_until,
-    is_exit, CASE WHEN is_exit = 1 AND LENGTH(output) <= :longest THEN output END
+    waiting_detail, error_code, is_exit, CASE WHEN is_exit = 1 AND LENGTH(output) <= :longest THEN output END
 FROM steps WHERE execution_id = :execution_id;
 
 -- name: input
@@ -112,7 +125,7 @@ SELECT output FROM steps WHERE execution_id = :execution_id AND node_id = :node_
 
 -- name: steps
 SELECT execution_id, node_id, agent_id, status, attempt, failures, created_at, started_at, completed_at,
-    waiting_for, waiting_since, waiting_until, output, error_code, error_message
+    waiting_for, waiting_since, waiting_until, output, error_code, error_message, waiting_detail
 FROM steps WHERE execution_id = :execution_id ORDER BY created_at, node_id;
 
 -- name: events
@@ -121,12 +134,12 @@ WHERE execution_id = :execution_id AND seq > :after ORDER BY seq LIMIT :limit;
 
 -- name: open_execution
 SELECT execution_id, flow_id, flow_version, status, priority, last_seq,
-    created_at, updated_at, started_at, completed_at, deadline_at
+    created_at, updated_at, started_at, completed_at, deadline_at, agent_id
 FROM executions WHERE execution_id = :execution_id AND status IN ('pending', 'running', 'paused');
 
 -- name: open_executions
 SELECT execution_id, flow_id, flow_version, status, priority, last_seq,
-    created_at, updated_at, started_at, completed_at, deadline_at
+    created_at, updated_at, started_at, completed_at, deadline_at, agent_id
 FROM executions WHERE status = 'running' AND execution_id > :after
 ORDER BY execution_id LIMIT :limit;
 
@@ -209,14 +222,80 @@ ON CONFLICT (flow_id) DO UPDATE SET flow_version = excluded.flow_version, delete
 UPDATE flows SET deleted_at = :now WHERE flow_id = :flow_id AND deleted_at IS NULL;
 
 -- name: agents
-SELECT agent_id, spec, state, state_details, last_seen, created_at, updated_at FROM agents ORDER BY agent_id;
+SELECT agent_id, spec, source, created_at, updated_at FROM agents ORDER BY agent_id;
 
 -- name: insert_agent
-INSERT INTO agents (agent_id, spec, state, state_details, created_at, updated_at)
-VALUES (:agent_id, :spec, 'unknown', '{}', :now, :now);
+INSERT INTO agents (agent_id, spec, source, created_at, updated_at)
+VALUES (:agent_id, :spec, :source, :now, :now);
+
+-- name: replace_agent
+UPDATE agents SET spec = :spec, source = :source, updated_at = :now WHERE agent_id = :agent_id;
 
 -- name: delete_agent
 DELETE FROM agents WHERE agent_id = :agent_id;
+
+-- name: insert_report
+INSERT INTO agent_reports (agent_id, reported_at, received_at, state, details, frees)
+VALUES (:agent_id, :reported_at, :received_at, :state, :details, :frees);
+
+-- name: reports
+-- Those of an earlier registration under the same id are no part of an agent's history.
+SELECT agent_id, state, reported_at, received_at, details, frees FROM agent_reports
+WHERE agent_id = :agent_id AND received_at >= :registered_at
+    AND (reported_at < :reported_before OR (reported_at = :reported_before AND received_at < :received_before))
+ORDER BY reported_at DESC, received_at DESC LIMIT :limit;
+
+-- name: reporting_agent_after
+SELECT agent_id FROM agent_reports WHERE agent_id > :agent_id ORDER BY agent_id LIMIT 1;
+
+-- name: prunable_reports
+SELECT reported_at, received_at FROM agent_reports
+WHERE agent_id = :agent_id AND reported_at < :reported_before AND received_at < :received_before
+ORDER BY reported_at LIMIT :limit;
+
+-- name: prune_report
+DELETE FROM agent_reports
+WHERE agent_id = :agent_id AND reported_at = :reported_at AND received_at = :received_at;
+
+-- name: open_tasks
+SELECT agent_id, execution_id, node_id, until_at, accepted_at, begun_at, is_abandoned FROM open_tasks;
+
+-- name: tasks_of
+SELECT agent_id, execution_id, node_id, until_at, accepted_at, begun_at, is_abandoned FROM open_tasks
+WHERE execution_id = :execution_id;
+
+-- name: open_task
+-- The same task again, after a crash or when it could not be handed over; never another one's.
+INSERT INTO open_tasks (agent_id, execution_id, node_id, until_at, accepted_at, begun_at, is_abandoned)
+VALUES (:agent_id, :execution_id, :node_id, :until, NULL, NULL, 0)
+ON CONFLICT (agent_id) DO UPDATE SET until_at = excluded.until_at
+WHERE open_tasks.execution_id = excluded.execution_id AND open_tasks.node_id = excluded.node_id;
+
+-- name: accept_task
+UPDATE open_tasks SET accepted_at = :at, until_at = :until
+WHERE agent_id = :agent_id AND execution_id = :execution_id AND node_id = :node_id;
+
+-- name: begin_task
+UPDATE open_tasks SET begun_at = :begun_at
+WHERE agent_id = :agent_id AND execution_id = :execution_id AND node_id = :node_id;
+
+-- name: abandon_task
+UPDATE open_tasks SET is_abandoned = 1 WHERE agent_id = :agent_id AND execution_id = :execution_id;
+
+-- name: close_task
+DELETE FROM open_tasks WHERE agent_id = :agent_id AND execution_id = :execution_id;
+
+-- name: insert_signature
+INSERT INTO webhook_signatures (signature, expires_at) VALUES (:signature, :expires_at);
+
+-- name: signature
+SELECT 1 FROM webhook_signatures WHERE signature = :signature;
+
+-- name: expired_signatures
+SELECT signature FROM webhook_signatures WHERE expires_at <= :now LIMIT :limit;
+
+-- name: forget_signature
+DELETE FROM webhook_signatures WHERE signature = :signature;
 
 -- name: keys
 SELECT fingerprint, key_id, name, scopes, created_at, revoked_at, hint FROM api_keys ORDER BY created_at, key_id;

@@ -4,37 +4,76 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from opscore.domain.agents import Agent, AgentSpec
-from opscore.web.api import answers, schemas
-from opscore.web.api.documents import operation
+from opscore.domain.agents import AGENT_STATES, AgentSpec
+from opscore.web.api import answers, queries, schemas
+from opscore.web.api.documents import operation, query
 from opscore.web.config import BODIES, OPERATIONS
 
 _SPEC = schemas.AgentSpecSchema()
 _TEST = schemas.AgentTestSchema()
 
 
-def _shown(request: web.Request, agent: Agent) -> answers.Json:
-    return answers.agent(agent, request.app[OPERATIONS].agents.in_flight(agent.spec.agent_id))
-
-
-@operation("agents", "List all agents", answers={200: schemas.AgentsSchema})
+@operation(
+    "agents",
+    "List all agents",
+    answers={200: schemas.AgentsSchema},
+    parameters=(
+        query("state", "string", "only in this state", enum=list(AGENT_STATES)),
+        query("capability", "string", "only with this capability"),
+    ),
+)
 async def list_agents(request: web.Request) -> web.Response:
     """All agents, by id."""
-    agents = await request.app[OPERATIONS].agents.list()
-    return answers.listing(request, "agents", [_shown(request, agent) for agent in agents])
+    return await _listed(request, active_only=False)
 
 
-@operation("agents", "List the agents that may be given work", answers={200: schemas.AgentsSchema})
+@operation(
+    "agents",
+    "List the agents that are wanted to work",
+    answers={200: schemas.AgentsSchema},
+    parameters=(
+        query("state", "string", "only in this state", enum=list(AGENT_STATES)),
+        query("capability", "string", "only with this capability"),
+    ),
+)
 async def list_active_agents(request: web.Request) -> web.Response:
     """Active agents, by id."""
-    agents = await request.app[OPERATIONS].agents.list(active_only=True)
-    return answers.listing(request, "agents", [_shown(request, agent) for agent in agents])
+    return await _listed(request, active_only=True)
+
+
+async def _listed(request: web.Request, *, active_only: bool) -> web.Response:
+    state = queries.word(request, "state", AGENT_STATES)
+    capability = request.query.get("capability")
+    agents = await request.app[OPERATIONS].agents.list(active_only=active_only, state=state, capability=capability)
+    return answers.listing(request, "agents", [answers.agent(agent) for agent in agents])
 
 
 @operation("agents", "Get an agent", answers={200: schemas.AgentSchema}, problems=(404,))
 async def get_agent(request: web.Request) -> web.Response:
     """One agent."""
-    return answers.reply(_shown(request, await request.app[OPERATIONS].agents.get(request.match_info["agent_id"])))
+    return answers.reply(answers.agent(await request.app[OPERATIONS].agents.get(request.match_info["agent_id"])))
+
+
+@operation(
+    "agents",
+    "Get what an agent reported of its state",
+    answers={200: schemas.HistorySchema},
+    parameters=(
+        query("limit", "integer", "how many", minimum=1, maximum=queries.MOST, default=queries.DEFAULT_LIMIT),
+        query("cursor", "string", "next_cursor of the page before"),
+    ),
+    problems=(404,),
+)
+async def get_history(request: web.Request) -> web.Response:
+    """Newest first by the agent's own clock; ``next_cursor`` leads to the next page."""
+    agent_id = request.match_info["agent_id"]
+    limit = queries.integer(request, "limit", queries.DEFAULT_LIMIT, 1, queries.MOST)
+    before = queries.from_report_cursor(request.query.get("cursor"))
+    found = await request.app[OPERATIONS].agents.history(agent_id, limit + 1, before)
+    page = found[:limit]
+    cursor = queries.to_report_cursor(page[-1]) if len(found) > limit else None
+    items = [answers.report_of_state(one) for one in page]
+    return answers.listing(request, "history", items, agent_id=agent_id, limit=limit, next_cursor=cursor)
 
 
 @operation(
@@ -51,7 +90,7 @@ async def register_agent(request: web.Request) -> web.Response:
     given["description"] = given["description"] or ""
     given["capabilities"] = tuple(given["capabilities"])
     agent, is_new = await request.app[OPERATIONS].agents.register(AgentSpec(**given))
-    return answers.reply(_shown(request, agent), 201 if is_new else 200)
+    return answers.reply(answers.agent(agent), 201 if is_new else 200)
 
 
 @operation("agents", "Forget an agent", answers={200: schemas.DoneSchema}, problems=(404, 507))
@@ -76,4 +115,5 @@ ROUTES = (
     web.post("/agents/test", test_agent),
     web.get("/agents/{agent_id}", get_agent),
     web.delete("/agents/{agent_id}", delete_agent),
+    web.get("/agents/{agent_id}/history", get_history),
 )

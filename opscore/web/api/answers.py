@@ -7,13 +7,15 @@ from typing import Any, Iterable, Optional, Sequence
 import orjson
 from aiohttp import web
 
-from opscore.domain.agents import Agent
+from opscore.domain.agents import AgentView
+from opscore.domain.agents import Report as StateReport
+from opscore.domain.calls import Probe
 from opscore.domain.events import Event
 from opscore.domain.executions import FINAL, Execution, Message, NewExecution, Waiting
 from opscore.domain.flows import Finding, FlowVersion, Report
 from opscore.domain.instants import SECOND, show
 from opscore.domain.keys import Key
-from opscore.domain.ports import ExecutionTotals, Probe
+from opscore.domain.ports import ExecutionTotals
 from opscore.operations.executions import NodeResult
 from opscore.operations.overview import Status
 
@@ -80,6 +82,7 @@ def execution(found: Execution) -> Json:
         "metadata": orjson.Fragment(found.metadata),
         "priority": found.priority,
         "user_id": found.user_id,
+        "agent_id": found.agent_id,
         "attempts": found.calls,
         "failures": found.failures,
         "waiting": [_waiting(one) for one in found.waiting] if found.is_open else [],
@@ -107,6 +110,8 @@ def _waiting(waiting: Waiting) -> Json:
         "node_id": waiting.node_id,
         "agent_id": waiting.agent_id,
         "reason": waiting.reason,
+        "message": waiting.detail,
+        "error_code": waiting.error_code if waiting.reason == "retry" else None,
         "since": show(waiting.since),
         "until": show(waiting.until),
     }
@@ -160,9 +165,9 @@ def event(found: Event) -> Json:
     return body
 
 
-def agent(found: Agent, in_flight: int) -> Json:
-    """An agent."""
-    spec = found.spec
+def agent(found: AgentView) -> Json:
+    """An agent: what it is wanted to be, what it reports, and what was seen of it."""
+    spec, observed, present = found.agent.spec, found.observed, found.agent.present
     return {
         "agent_id": spec.agent_id,
         "name": spec.name,
@@ -175,13 +180,39 @@ def agent(found: Agent, in_flight: int) -> Json:
         "is_active": spec.is_active,
         "status": found.status,
         "state": found.state,
-        "state_details": found.state_details,
-        "last_seen": show(found.last_seen),
+        "state_details": {} if present is None else orjson.Fragment(present.details),
+        "state_timestamp": None if present is None else show(present.reported_at),
+        "last_seen": show(observed.last_seen),
+        "health": {
+            "status": observed.health,
+            "message": observed.health_message,
+            "checked_at": show(observed.checked_at),
+            "latency_ms": observed.latency_ms,
+        },
+        "breaker": {
+            "state": observed.breaker.state,
+            "failures": observed.breaker.failures,
+            "reason": observed.breaker.reason,
+            "since": show(observed.breaker.since),
+            "retry_at": show(observed.breaker.retry_at),
+        },
+        "task_id": observed.task,
         "max_concurrency": spec.max_concurrency,
-        "in_flight": in_flight,
+        "in_flight": observed.in_flight,
+        "source": found.agent.source,
         "metadata": spec.metadata,
-        "created_at": show(found.created_at),
-        "updated_at": show(found.updated_at),
+        "created_at": show(found.agent.created_at),
+        "updated_at": show(found.agent.updated_at),
+    }
+
+
+def report_of_state(found: StateReport) -> Json:
+    """One report of an agent's."""
+    return {
+        "state": found.state,
+        "details": orjson.Fragment(found.details),
+        "timestamp": show(found.reported_at),
+        "received_at": show(found.received_at),
     }
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Optional, TypeVar
+import re
+from typing import Optional, Sequence, TypeVar
 
 from aiohttp import web
 
+from opscore.domain.agents import Report
 from opscore.domain.errors import Invalid
 from opscore.domain.executions import EXECUTION_STATUSES
 from opscore.domain.flows import nearest
@@ -54,12 +56,17 @@ def instant(request: web.Request, name: str) -> Optional[Instant]:
     return None if raw is None else parse(raw, name)
 
 
+def word(request: web.Request, name: str, known: Sequence[str]) -> Optional[str]:
+    """One of some words; None when it is not there. Raises Invalid."""
+    given = request.query.get(name)
+    if given is not None and given not in known:
+        raise refused(name, f"must be one of {', '.join(known)}{nearest(given, known) or '.'}")
+    return given
+
+
 def execution_query(request: web.Request) -> ExecutionQuery:
     """Which executions are to be listed. Raises Invalid."""
-    status = request.query.get("status")
-    if status is not None and status not in EXECUTION_STATUSES:
-        hint = nearest(status, EXECUTION_STATUSES)
-        raise refused("status", f"must be one of {', '.join(EXECUTION_STATUSES)}{hint or '.'}")
+    status = word(request, "status", EXECUTION_STATUSES)
     metadata = {name[len(_METADATA) :]: value for name, value in request.query.items() if name.startswith(_METADATA)}
     if len(metadata) > _MOST_FILTERS:
         raise refused("metadata", f"may be filtered by at most {_MOST_FILTERS} keys.")
@@ -79,6 +86,22 @@ def execution_query(request: web.Request) -> ExecutionQuery:
 def to_cursor(execution_id: str) -> str:
     """An opaque text that leads on from an execution."""
     return base64.urlsafe_b64encode(execution_id.encode()).decode().rstrip("=")
+
+
+def to_report_cursor(report: Report) -> str:
+    """An opaque text that leads on from an agent's report."""
+    return to_cursor(f"{report.reported_at}.{report.received_at}")
+
+
+def from_report_cursor(cursor: Optional[str]) -> Optional[tuple[Instant, Instant]]:
+    """The instants of the report that a cursor leads on from. Raises Invalid."""
+    text = _from_cursor(cursor)
+    if text is None:
+        return None
+    match = re.fullmatch(r"(-?[0-9]{1,18})\.([0-9]{1,18})", text)
+    if match is None:
+        raise refused("cursor", "is none that this server gave out.")
+    return int(match[1]), int(match[2])
 
 
 def _from_cursor(cursor: Optional[str]) -> Optional[str]:

@@ -16,12 +16,14 @@ from opscore.domain.keys import SCOPES
 _LONGEST_TEXT = 10_000
 
 
-def _id(**options: Any) -> fields.String:
+def id_field(**options: Any) -> fields.String:
+    """The id of an agent, a flow or a node."""
     pattern = validate.Regexp(re.compile(f"^{ID.pattern}\\Z"), error="1 to 100 letters, digits, '_' or '-'.")
     return fields.String(validate=pattern, **options)
 
 
-def _text(longest: int = _LONGEST_TEXT, **options: Any) -> fields.String:
+def text_field(longest: int = _LONGEST_TEXT, **options: Any) -> fields.String:
+    """Text of bounded length."""
     return fields.String(validate=validate.Length(max=longest), **options)
 
 
@@ -69,7 +71,7 @@ class _Request(Schema):
 class StartSchema(_Request):
     """A flow to run."""
 
-    flow_id = _id(required=True)
+    flow_id = id_field(required=True)
     input_data = fields.Dict(keys=fields.String(), required=True)
     metadata = fields.Dict(keys=fields.String(), load_default=dict, allow_none=True)
     priority = _Integer(
@@ -77,26 +79,26 @@ class StartSchema(_Request):
     )
     timeout = _seconds(load_default=None, allow_none=True)
     flow_version = _Integer(strict=True, validate=validate.Range(1, 2**31), load_default=None, allow_none=True)
-    user_id = _text(200, load_default=None, allow_none=True)
+    user_id = text_field(200, load_default=None, allow_none=True)
 
 
 class CancelSchema(_Request):
     """Why an execution is to end."""
 
-    reason = _text(1000, load_default=None, allow_none=True)
+    reason = text_field(1000, load_default=None, allow_none=True)
 
 
 class AgentSpecSchema(_Request):
     """An agent to register."""
 
-    agent_id = _id(required=True)
-    name = _text(200, load_default=None, allow_none=True)
-    description = _text(load_default="", allow_none=True)
-    endpoint = _text(2000, load_default=None, allow_none=True)
-    protocol = _text(50, load_default="spine")
-    capabilities = fields.List(_text(200), load_default=list, validate=validate.Length(max=200))
-    agent_type = _text(100, load_default="processor")
-    version = _text(100, load_default=None, allow_none=True)
+    agent_id = id_field(required=True)
+    name = text_field(200, load_default=None, allow_none=True)
+    description = text_field(load_default="", allow_none=True)
+    endpoint = text_field(2000, load_default=None, allow_none=True)
+    protocol = text_field(50, load_default="spine")
+    capabilities = fields.List(text_field(200), load_default=list, validate=validate.Length(max=200))
+    agent_type = text_field(100, load_default="processor")
+    version = text_field(100, load_default=None, allow_none=True)
     is_active = _Bool(load_default=True)
     max_concurrency = _Integer(strict=True, validate=validate.Range(1, 10_000), load_default=None, allow_none=True)
     metadata = fields.Dict(keys=fields.String(), load_default=dict)
@@ -105,21 +107,21 @@ class AgentSpecSchema(_Request):
 class AgentTestSchema(_Request):
     """An endpoint to try."""
 
-    endpoint = _text(2000, required=True)
-    protocol = _text(50, load_default="spine")
+    endpoint = text_field(2000, required=True)
+    protocol = text_field(50, load_default="spine")
 
 
 class KeySpecSchema(_Request):
     """A key to create."""
 
-    name = _text(100, required=True)
+    name = text_field(100, required=True)
     scopes = fields.List(fields.String(validate=validate.OneOf(SCOPES)), load_default=lambda: ["read", "write"])
 
 
 class FlowDefinitionSchema(_Request):
     """A flow definition; docs/flows.md has the language."""
 
-    flow_id = _id(required=True)
+    flow_id = id_field(required=True)
     name = fields.String()
     description = fields.String()
     version = fields.String()
@@ -131,7 +133,8 @@ class FlowDefinitionSchema(_Request):
 # -- answers ------------------------------------------------------------------------------------
 
 
-def _null(kind: fields.Field[Any]) -> fields.Field[Any]:
+def nullable(kind: fields.Field[Any]) -> fields.Field[Any]:
+    """The same field, where null is a value too."""
     kind.allow_none = True
     return kind
 
@@ -139,35 +142,38 @@ def _null(kind: fields.Field[Any]) -> fields.Field[Any]:
 class WaitingSchema(Schema):
     """What a step waits for."""
 
-    node_id = _id(required=True)
-    agent_id = _null(_id())
+    node_id = id_field(required=True)
+    agent_id = nullable(id_field(required=True))
     reason = fields.String(required=True)
+    message = nullable(fields.String(required=True))
+    error_code = nullable(fields.String(required=True))
     since = fields.String(required=True)
-    until = _null(fields.String())
+    until = nullable(fields.String(required=True))
 
 
 class ExecutionSchema(Schema):
     """An execution."""
 
     execution_id = fields.UUID(required=True)
-    flow_id = _id(required=True)
+    flow_id = id_field(required=True)
     flow_version = fields.Integer(required=True)
     status = fields.String(required=True, validate=validate.OneOf(EXECUTION_STATUSES))
-    input_data = _null(fields.Dict(required=True))
-    output_data = _null(fields.Dict(required=True))
-    error_message = _null(fields.String(required=True))
-    error_code = _null(fields.String(required=True))
+    input_data = nullable(fields.Dict(required=True))
+    output_data = nullable(fields.Dict(required=True))
+    error_message = nullable(fields.String(required=True))
+    error_code = nullable(fields.String(required=True))
     metadata = fields.Dict(required=True)
     priority = fields.Integer(required=True)
-    user_id = _null(fields.String(required=True))
+    user_id = nullable(fields.String(required=True))
+    agent_id = nullable(id_field(required=True))
     attempts = fields.Integer(required=True)
     failures = fields.Integer(required=True)
     waiting = fields.List(fields.Nested(WaitingSchema), required=True)
     created_at = fields.String(required=True)
-    started_at = _null(fields.String(required=True))
+    started_at = nullable(fields.String(required=True))
     updated_at = fields.String(required=True)
-    completed_at = _null(fields.String(required=True))
-    execution_time = _null(fields.Float(required=True))
+    completed_at = nullable(fields.String(required=True))
+    execution_time = nullable(fields.Float(required=True))
     truncated = fields.List(fields.String())
 
 
@@ -175,13 +181,13 @@ class StartedSchema(Schema):
     """An accepted execution."""
 
     execution_id = fields.UUID(required=True)
-    flow_id = _id(required=True)
+    flow_id = id_field(required=True)
     flow_version = fields.Integer(required=True)
     status = fields.String(required=True, validate=validate.OneOf(EXECUTION_STATUSES))
     created_at = fields.String(required=True)
-    result = _null(fields.Dict(required=True))
-    error = _null(fields.String(required=True))
-    execution_time = _null(fields.Float(required=True))
+    result = nullable(fields.Dict(required=True))
+    error = nullable(fields.String(required=True))
+    execution_time = nullable(fields.Float(required=True))
 
 
 class ExecutionsSchema(Schema):
@@ -191,7 +197,7 @@ class ExecutionsSchema(Schema):
     count = fields.Integer(required=True)
     limit = fields.Integer(required=True)
     offset = fields.Integer(required=True)
-    next_cursor = _null(fields.String(required=True))
+    next_cursor = nullable(fields.String(required=True))
 
 
 class NodeResultSchema(Schema):
@@ -199,18 +205,18 @@ class NodeResultSchema(Schema):
 
     id = fields.String(required=True)
     execution_id = fields.UUID(required=True)
-    node_id = _id(required=True)
-    agent_id = _null(_id(required=True))
+    node_id = id_field(required=True)
+    agent_id = nullable(id_field(required=True))
     status = fields.String(required=True, validate=validate.OneOf(STEP_STATUSES))
     attempt = fields.Integer(required=True)
     input_data = fields.Dict(required=True)
-    output_data = _null(fields.Dict(required=True))
-    error_message = _null(fields.String(required=True))
-    error_code = _null(fields.String(required=True))
-    execution_time_ms = _null(fields.Float(required=True))
+    output_data = nullable(fields.Dict(required=True))
+    error_message = nullable(fields.String(required=True))
+    error_code = nullable(fields.String(required=True))
+    execution_time_ms = nullable(fields.Float(required=True))
     created_at = fields.String(required=True)
-    started_at = _null(fields.String(required=True))
-    completed_at = _null(fields.String(required=True))
+    started_at = nullable(fields.String(required=True))
+    completed_at = nullable(fields.String(required=True))
 
 
 class ResultsSchema(Schema):
@@ -230,7 +236,7 @@ class MessageSchema(Schema):
     from_agent = fields.String(required=True)
     to_agent = fields.String(required=True)
     payload = fields.Dict(required=True)
-    timestamp = _null(fields.String(required=True))
+    timestamp = nullable(fields.String(required=True))
 
 
 class MessagesSchema(Schema):
@@ -247,8 +253,8 @@ class EventSchema(Schema):
     seq = fields.Integer(required=True)
     execution_id = fields.UUID(required=True)
     type = fields.String(required=True)
-    node_id = _id()
-    agent_id = _id()
+    node_id = id_field()
+    agent_id = id_field()
     attempt = fields.Integer()
     at = fields.String(required=True)
     data = fields.Dict(required=True)
@@ -269,23 +275,66 @@ class CancelledSchema(Schema):
     status = fields.String(required=True)
 
 
+class AgentHealthSchema(Schema):
+    """What was seen of an agent; unknown until it was."""
+
+    status = fields.String(required=True, validate=validate.OneOf(("unknown", "healthy", "unhealthy", "unreachable")))
+    message = nullable(fields.String(required=True))
+    checked_at = nullable(fields.String(required=True))
+    latency_ms = nullable(fields.Float(required=True))
+
+
+class BreakerSchema(Schema):
+    """Whether an agent is given work: not for a while after it could repeatedly not be reached."""
+
+    state = fields.String(required=True, validate=validate.OneOf(("closed", "open", "half_open")))
+    failures = fields.Integer(required=True)
+    reason = nullable(fields.String(required=True))
+    since = nullable(fields.String(required=True))
+    retry_at = nullable(fields.String(required=True))
+
+
+class ReportedStateSchema(Schema):
+    """One report of an agent's state."""
+
+    state = fields.String(required=True, validate=validate.OneOf(AGENT_STATES))
+    details = fields.Dict(required=True)
+    timestamp = fields.String(required=True)
+    received_at = fields.String(required=True)
+
+
+class HistorySchema(Schema):
+    """An agent's reports, newest first by its own clock."""
+
+    agent_id = id_field(required=True)
+    history = fields.List(fields.Nested(ReportedStateSchema), required=True)
+    count = fields.Integer(required=True)
+    limit = fields.Integer(required=True)
+    next_cursor = nullable(fields.String(required=True))
+
+
 class AgentSchema(Schema):
     """An agent."""
 
-    agent_id = _id(required=True)
+    agent_id = id_field(required=True)
     name = fields.String(required=True)
     description = fields.String(required=True)
-    endpoint = _null(fields.String(required=True))
+    endpoint = nullable(fields.String(required=True))
     protocol = fields.String(required=True)
     capabilities = fields.List(fields.String(), required=True)
     agent_type = fields.String(required=True)
-    version = _null(fields.String(required=True))
+    version = nullable(fields.String(required=True))
     is_active = fields.Boolean(required=True)
     status = fields.String(required=True, validate=validate.OneOf(("active", "inactive", "error")))
     state = fields.String(required=True, validate=validate.OneOf(AGENT_STATES))
     state_details = fields.Dict(required=True)
-    last_seen = _null(fields.String(required=True))
-    max_concurrency = _null(fields.Integer(required=True))
+    state_timestamp = nullable(fields.String(required=True))
+    last_seen = nullable(fields.String(required=True))
+    health = fields.Nested(AgentHealthSchema, required=True)
+    breaker = fields.Nested(BreakerSchema, required=True)
+    task_id = nullable(fields.String(required=True))
+    source = fields.String(required=True)
+    max_concurrency = nullable(fields.Integer(required=True))
     in_flight = fields.Integer(required=True)
     metadata = fields.Dict(required=True)
     created_at = fields.String(required=True)
@@ -304,13 +353,13 @@ class ProbeSchema(Schema):
 
     connected = fields.Boolean(required=True)
     message = fields.String(required=True)
-    latency_ms = _null(fields.Float(required=True))
+    latency_ms = nullable(fields.Float(required=True))
 
 
 class FlowSchema(Schema):
     """A flow: its definition, and what the server adds."""
 
-    flow_id = _id(required=True)
+    flow_id = id_field(required=True)
     flow_version = fields.Integer(required=True)
     nodes = fields.List(fields.Dict(), required=True)
     created_at = fields.String(required=True)
@@ -327,7 +376,7 @@ class FlowsSchema(Schema):
 class VersionsSchema(Schema):
     """The versions of a flow, newest first."""
 
-    flow_id = _id(required=True)
+    flow_id = id_field(required=True)
     versions = fields.List(fields.Nested(FlowSchema), required=True)
     count = fields.Integer(required=True)
 
@@ -362,7 +411,7 @@ class KeySchema(Schema):
     scopes = fields.List(fields.String(), required=True)
     hint = fields.String(required=True)
     created_at = fields.String(required=True)
-    revoked_at = _null(fields.String(required=True))
+    revoked_at = nullable(fields.String(required=True))
     key = fields.String()
 
 
@@ -411,7 +460,7 @@ class MetricsSchema(Schema):
     running_executions = fields.Integer(required=True)
     average_execution_time = fields.Float(required=True)
     total_execution_time = fields.Float(required=True)
-    last_execution = _null(fields.String(required=True))
+    last_execution = nullable(fields.String(required=True))
 
 
 class ProblemSchema(Schema):

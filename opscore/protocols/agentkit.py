@@ -1,0 +1,219 @@
+"""The ``agentkit`` protocol: tasks are handed to AgentKit, and their agents answer later.
+
+``POST {AgentKit}/v1/agents/{agentId}/run`` is answered with 202; what the agent made of the task comes back as reports
+of its state, or as an explicit completion. What AgentKit itself does not take (it is down, it is busy) is no failure
+of the agent: the task is offered again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Mapping, Optional, Sequence
+
+import aiohttp
+import orjson
+import yarl
+
+from opscore.domain.agents import AgentSpec, is_id
+from opscore.domain.calls import Call, Deferred, Postponed, Probe, Refused, Reply
+from opscore.domain.documents import decode_json
+from opscore.domain.errors import Invalid, InvalidDocument, Unavailable
+from opscore.domain.instants import Seconds
+from opscore.domain.ports import NotOffered
+from opscore.domain.tasks import task_id
+from opscore.protocols import answers
+from opscore.protocols.addresses import AddressGuard
+from opscore.protocols.spine import Spine, payload_body, read_body, traceparent
+
+SENDER = "opscore_system_id"
+HAND_OVER_TIMEOUT: Seconds = 10.0
+"""AgentKit only takes tasks over; one that needs longer for that is not well."""
+_LIST_TIMEOUT: Seconds = 30.0
+_LONGEST_LIST = 16 * 1024 * 1024
+_LONGEST_ANSWER = 64 * 1024
+_BUSY = frozenset({408, 409, 423, 425, 429})
+_NOT_OFFERED = (404, 405, 501)
+_log = logging.getLogger(__name__)
+
+
+class AgentKit:
+    """Hands tasks to agents by way of AgentKit; also the directory of its agents.
+
+    Args:
+        session: The session of :func:`opscore.protocols.sessions.open_session`; its owner closes it.
+        guard: Says which addresses may be asked for their health.
+        prober: Asks agents for their health.
+        url: Where AgentKit is, with or without ``/v1``; None when there is none.
+        key: The key for it, if it wants one.
+    """
+
+    name = "agentkit"
+    answers_later = True
+    needs_endpoint = True
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        guard: AddressGuard,
+        prober: Spine,
+        url: Optional[str],
+        key: Optional[str] = None,
+    ) -> None:
+        self._session = session
+        self._guard = guard
+        self._prober = prober
+        self._base = None if url is None else yarl.URL(url.rstrip("/").removesuffix("/v1").rstrip("/"))
+        self._headers = {} if key is None else {"Authorization": f"Bearer {key}", "X-API-Key": key}
+
+    def check(self, spec: AgentSpec) -> None:
+        """Refuse an endpoint that is no address of the web; most are AgentKit's business alone.
+
+        Raises:
+            Invalid: It is malformed or in a forbidden network.
+        """
+        if spec.endpoint is not None and spec.endpoint.lower().startswith(("http:", "https:")):
+            self._guard.check_endpoint(spec.endpoint)
+
+    async def call(self, call: Call) -> Reply:
+        """Hand a task over; only cancellation leaves it."""
+        if self._base is None:
+            text = "AGENTKIT_API_URL is not set, so no task can be handed to this agent."
+            return Refused("AGENTKIT_NOT_CONFIGURED", text, retryable=False)
+        try:
+            return await self._hand_over(self._base, call)
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            return _unreachable(error)
+        except Exception:  # noqa: BLE001 - the port's promise; what we did not foresee is logged and is a failure
+            _log.exception("agentkit.call_failed", extra={"agent_id": call.agent.spec.agent_id})
+            return Refused("AGENT_CALL_FAILED", "The call failed inside Ops-Core; its log says why.", retryable=True)
+
+    async def probe(self, endpoint: Optional[str], agent_id: Optional[str] = None) -> Probe:
+        """Ask the agent itself for its health, where its contact endpoint is an address of the web."""
+        if endpoint is None or not endpoint.lower().startswith(("http:", "https:")):
+            return Probe(connected=False, message="The agent has no HTTP endpoint to ask.", has_health=False)
+        return await self._prober.probe(endpoint.rstrip("/").removesuffix("/run"), agent_id)
+
+    async def agents(self) -> Sequence[AgentSpec]:
+        """The agents that AgentKit lists.
+
+        Raises:
+            NotOffered: It lists none.
+            Unavailable: It could not be asked now, or answered something else than a list.
+        """
+        if self._base is None:
+            raise NotOffered("there is no AgentKit")
+        limit = aiohttp.ClientTimeout(total=_LIST_TIMEOUT)
+        try:
+            async with self._session.get(
+                self._base / "v1/agents", headers=self._headers, timeout=limit, allow_redirects=False
+            ) as response:
+                if response.status in _NOT_OFFERED:
+                    raise NotOffered(f"AgentKit answered {answers.named(response.status)} to /v1/agents")
+                if not answers.is_success(response.status):
+                    raise Unavailable(f"AgentKit answered {answers.named(response.status)} to /v1/agents.")
+                body = await read_body(response, _LONGEST_LIST)
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            raise Unavailable(_unreachable(error).error_message) from None
+        return _listed(body, response.headers.get("Content-Encoding", ""))
+
+    async def _hand_over(self, base: yarl.URL, call: Call) -> Reply:
+        agent_id = call.agent.spec.agent_id
+        body = payload_body(orjson.dumps(_message(call), default=dict))
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": call.idempotency_key,
+            "X-OpsCore-Attempt": str(call.attempt),
+            "traceparent": traceparent(call.execution_id),
+            **self._headers,
+        }
+        limit = aiohttp.ClientTimeout(total=HAND_OVER_TIMEOUT)
+        response = await self._session.post(
+            base / f"v1/agents/{agent_id}/run", data=body, headers=headers, timeout=limit, allow_redirects=False
+        )
+        try:
+            told = await read_body(response, _LONGEST_ANSWER) or b""
+        finally:
+            response.close()
+        return Deferred() if answers.is_success(response.status) else _declined(response, told)
+
+
+def _message(call: Call) -> Mapping[str, Any]:
+    task = task_id(call.execution_id, call.node_id)
+    return {
+        "senderId": SENDER,
+        "messageType": "workflow_task",
+        "payload": call.payload,
+        "task_name": call.name or call.node_id,
+        "opscore_session_id": call.execution_id,
+        "opscore_task_id": task,
+        "sessionContext": {"sessionId": call.execution_id, "workflowId": call.flow_id, "taskId": task},
+    }
+
+
+def _declined(response: aiohttp.ClientResponse, body: bytes) -> Reply:
+    """What it means that AgentKit did not take a task."""
+    encoding = response.headers.get("Content-Encoding", "")
+    refused = answers.understood(response.status, body, encoding, _LONGEST_ANSWER)
+    if not isinstance(refused, Refused):
+        return answers.bad_answer("it is neither a success nor a failure.")
+    text = refused.error_message.replace("The agent answered", "AgentKit answered", 1)
+    if response.status in _BUSY or response.status >= 500:
+        wait = answers.retry_after(response.headers.get("Retry-After"), time.time())
+        return Postponed("AGENTKIT_BUSY" if response.status in _BUSY else "AGENTKIT_UNAVAILABLE", text, wait)
+    code = refused.error_code.replace("AGENT_HTTP_", "AGENTKIT_HTTP_", 1)
+    return Refused(code, text, retryable=False)
+
+
+def _unreachable(error: BaseException) -> Postponed:
+    if isinstance(error, asyncio.TimeoutError):
+        reason = "it did not answer in time"
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        reason = error.os_error.strerror or "no connection"
+    else:
+        reason = "the connection broke"
+    return Postponed("AGENTKIT_UNREACHABLE", answers.shown(f"AgentKit cannot be reached: {reason}."))
+
+
+def _listed(body: Optional[bytes], encoding: str) -> Sequence[AgentSpec]:
+    try:
+        found = decode_json(answers.decompressed(body, encoding, _LONGEST_LIST))
+    except (InvalidDocument, answers.NotDecompressed, answers.TooMuch):
+        raise Unavailable("AgentKit's list of agents is not understood.") from None
+    items = found.get("agents") if isinstance(found, dict) else found
+    if not isinstance(items, list):
+        raise Unavailable("AgentKit's list of agents is not understood.")
+    specs = []
+    for item in items:
+        try:
+            specs.append(spec_from_details(item))
+        except Invalid as error:
+            _log.warning("agentkit.listed_agent_ignored", extra={"reason": error.message})
+    return specs
+
+
+def spec_from_details(details: Any) -> AgentSpec:
+    """An agent as AgentKit describes it (``agentId``, ``agentName``, ``capabilities`` ...). Raises Invalid."""
+    agent_id = details.get("agentId") if isinstance(details, dict) else None
+    if not isinstance(agent_id, str) or not is_id(agent_id):
+        raise Invalid("agentId must be 1 to 100 letters, digits, '_' or '-'.")
+    name, version, endpoint = (_text(details, field) for field in ("agentName", "version", "contactEndpoint"))
+    capabilities = details.get("capabilities") or []
+    metadata = details.get("metadata") or {}
+    if not isinstance(capabilities, list) or not isinstance(metadata, dict):
+        raise Invalid(f"The details of the agent {agent_id} are not as they should be.")
+    return AgentSpec(
+        agent_id=agent_id,
+        name=name or agent_id,
+        protocol=AgentKit.name,
+        endpoint=endpoint or None,
+        capabilities=tuple(text[:200] for text in capabilities if isinstance(text, str)),
+        version=version,
+        metadata=metadata,
+    )
+
+
+def _text(details: Mapping[str, Any], field: str) -> Optional[str]:
+    value = details.get(field)
+    return value[:2000] if isinstance(value, str) else None
