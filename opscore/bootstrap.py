@@ -8,16 +8,18 @@ import logging
 import os
 import signal
 from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Callable, Mapping, Optional
+from typing import Any, AsyncIterator, Callable, Mapping, Optional, Sequence
 
 import attrs
 from aiohttp import web
 
-from opscore.domain.errors import Invalid, StoreError
+from opscore.domain.errors import Invalid, InvalidFiles, StoreError
+from opscore.domain.files import Checked
 from opscore.domain.instants import Seconds
 from opscore.domain.ports import AgentProtocol, Directory
 from opscore.engine import Engine, FleetLimits, Limits, Probing, SystemClock, open_engine
-from opscore.operations import Agents, Executions, Flows, Keys, Operations, Overview, Sessions, Webhook
+from opscore.folders import read_folder
+from opscore.operations import Agents, Executions, Flows, Keys, Operations, Overview, Sessions, Webhook, definitions
 from opscore.protocols import AgentKit, Handler, open_protocols
 from opscore.settings import Settings, check_settings
 from opscore.store import migrate_database, open_store
@@ -58,6 +60,7 @@ async def running_parts(
 ) -> AsyncIterator[Parts]:
     """Build every part and tie them together; close them in the opposite order."""
     check_settings(settings)
+    from_files = await _flow_files(settings)
     clock = SystemClock()
     limits = Limits(
         calls=settings.max_calls,
@@ -103,6 +106,9 @@ async def running_parts(
         flows = Flows(store, clock)
         agents = Agents(store, engine, protocols, clock)
         executions = Executions(store, engine, flows, clock, settings.execution_timeout)
+        if settings.flows_dir:
+            loaded = await definitions.store(flows, from_files)
+            log.info("flows.loaded", extra={"directory": settings.flows_dir, **attrs.asdict(loaded)})
         yield Parts(
             Operations(
                 agents=agents,
@@ -121,6 +127,17 @@ def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Op
     """AgentKit's list of agents, where there is an AgentKit."""
     found = protocols[AgentKit.name]
     return found if settings.agentkit_api_url is not None and isinstance(found, AgentKit) else None
+
+
+async def _flow_files(settings: Settings) -> Sequence[Checked]:
+    """The definitions of ``flows_dir``, checked before anything else is opened or begins to run."""
+    if not settings.flows_dir:
+        return ()
+    try:
+        return await definitions.check(settings.flows_dir, read_folder)
+    except Invalid as error:
+        lines = error.message.splitlines()
+        raise InvalidFiles("\n".join(f"OPSCORE_FLOWS_DIR: {line}" for line in lines)) from None
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 import click
 
-from opscore.domain.errors import Invalid, OpsCoreError, StoreError
+from opscore.domain.errors import Invalid, InvalidFiles, OpsCoreError, StoreError
 
 EXIT_CODES = (
     "\b\nExit codes: 0 done; 1 what was asked for failed; 2 wrong usage or setting;\n"
@@ -25,11 +25,15 @@ _HINTS = {
 
 
 def failed(error: Exception) -> Optional[int]:
-    """Print an error of ours as one line with a hint; its exit code, None for one that is not ours."""
+    """Print an error of ours as one line with a hint; its exit code, None for one that is not ours.
+
+    What is wrong with files is a line for each finding.
+    """
     code, message, hint = _described(error)
     if code is None:
         return None
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    for line in message.splitlines() if isinstance(error, InvalidFiles) else [message]:
+        click.echo(f"Error: {' '.join(line.split())}", err=True)
     if hint:
         click.echo(f"Hint: {hint}", err=True)
     return code

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Callable, Iterator, Union
+from typing import Any, Callable, Iterator, Optional, Union
 
 import orjson
 import yaml
@@ -40,7 +40,7 @@ def decode_json(raw: Union[bytes, str]) -> Any:
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise InvalidDocument(f"The body is not valid JSON: {error}") from None
+        raise _at(error.lineno, InvalidDocument(f"This is not valid JSON: {error}")) from None
     keys = _check(value, "JSON")
     # orjson keeps the last of two equal keys and turns integers over 64 bits into floats. Both can
     # only have happened when there are more colons than keys, or a run of 19 digits; then the
@@ -58,14 +58,38 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
     seen = set()
     for key, _ in pairs:
         if key in seen:
-            raise InvalidDocument(f"The JSON object has the key {_shown(key)} twice.")
+            raise repeated_key(key)
         seen.add(key)
 
 
 def _integer(text: str) -> int:
-    if len(text) > 20 or not MIN_INTEGER <= int(text) <= MAX_INTEGER:
-        raise InvalidDocument(f"The number {text[:25]} does not fit a signed 64-bit integer.")
+    check_integer(text)
     return 0
+
+
+def _at(line: Optional[int], error: InvalidDocument) -> InvalidDocument:
+    error.line = line
+    return error
+
+
+def repeated_key(key: str, line: Optional[int] = None) -> InvalidDocument:
+    """The error for a JSON object that has a key twice."""
+    return _at(line, InvalidDocument(f"The JSON object has the key {_shown(key)} twice."))
+
+
+def check_integer(text: str, line: Optional[int] = None) -> None:
+    """Refuse a JSON integer that does not fit 64 bits.
+
+    Raises:
+        InvalidDocument: It does not.
+    """
+    if len(text) > 20 or not MIN_INTEGER <= int(text) <= MAX_INTEGER:
+        raise _at(line, InvalidDocument(f"The number {text[:25]} does not fit a signed 64-bit integer."))
+
+
+def too_deep(what: str, line: Optional[int] = None) -> InvalidDocument:
+    """The error for a document that is nested too deep."""
+    return _at(line, InvalidDocument(f"The {what} is nested deeper than {MAX_DEPTH} levels."))
 
 
 def _check(value: Any, what: str) -> int:
@@ -83,7 +107,7 @@ def _check(value: Any, what: str) -> int:
         if below or any(isinstance(item, (dict, list)) for item in level):
             depth += 1
             if depth > MAX_DEPTH:
-                raise InvalidDocument(f"The {what} is nested deeper than {MAX_DEPTH} levels.")
+                raise too_deep(what)
         level = below
     return keys
 
@@ -101,18 +125,34 @@ def decode_yaml(raw: Union[bytes, str]) -> Any:
     """
     try:
         text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
-        return _build(yaml.parse(text, Loader=_YamlLoader))
+        return _build(yaml_events(text))
     except UnicodeError:
         raise _bad_yaml("it is not UTF-8") from None
+    except yaml.reader.ReaderError as error:
+        character = chr(error.character)
+        mark = _mark_of(text, text.find(character))
+        raise _bad_yaml(f"the character U+{error.character:04X} is not allowed", mark) from None
     except yaml.MarkedYAMLError as error:
         raise _bad_yaml(error.problem or error.context or "bad syntax", error.problem_mark) from None
     except yaml.YAMLError as error:
         raise _bad_yaml(str(error).splitlines()[0]) from None
 
 
+def yaml_events(text: str) -> Iterator[Any]:
+    """The parser's events, each with its marks. Raises PyYAML's errors."""
+    events: Iterator[Any] = yaml.parse(text, Loader=_YamlLoader)
+    return events
+
+
+def _mark_of(text: str, index: int) -> yaml.Mark:
+    line_start = text.rfind("\n", 0, index) + 1
+    return yaml.Mark("", index, text.count("\n", 0, index), index - line_start, "", 0)
+
+
 def _bad_yaml(problem: str, mark: Any = None) -> InvalidDocument:
     place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-    return InvalidDocument(f"The YAML cannot be read: {problem}{place}.", error_code="INVALID_YAML")
+    error = InvalidDocument(f"The YAML cannot be read: {problem}{place}.", error_code="INVALID_YAML")
+    return _at(mark.line + 1 if mark else None, error)
 
 
 def _shown(key: str) -> str:

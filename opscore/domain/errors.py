@@ -3,6 +3,7 @@
     OpsCoreError
     ├── Invalid               what was asked makes no sense as it stands
     │   ├── InvalidDocument   JSON or YAML that cannot be read
+    │   ├── InvalidFiles      files with definitions that cannot run
     │   └── InvalidFlow       a definition that cannot run
     ├── Unauthenticated       no key, or not a key of ours
     │   └── Replayed          a signature that was used before
@@ -58,6 +59,14 @@ class InvalidDocument(Invalid):
     """JSON or YAML that cannot be read."""
 
     code = "INVALID_JSON"
+    line: Optional[int] = None
+    """On which line (from 1), where that is known."""
+
+
+class InvalidFiles(Invalid):
+    """Files with definitions that cannot run; the message has one line for each finding."""
+
+    code = "INVALID_FLOW"
 
 
 class InvalidFlow(Invalid):
