@@ -27,9 +27,12 @@ class Embedded:
 
 @asynccontextmanager
 async def embedded_server(settings: Settings) -> AsyncIterator[Embedded]:
-    """Serve on the settings' port, with a key of its own so that nothing else on the machine gets in."""
+    """Serve on the settings' port, with a key of its own so that nothing else on the machine gets in.
+
+    It has the one flow it is given: ``flows_dir`` is for servers that stay.
+    """
     api_key = settings.api_key or f"sk_ops_{secrets.token_urlsafe(24)}"
-    app = create_app(attrs.evolve(settings, host=_HOST, api_key=api_key))
+    app = create_app(attrs.evolve(settings, host=_HOST, api_key=api_key, flows_dir=None))
     runner = web.AppRunner(app, shutdown_timeout=1.0, **SERVER_OPTIONS)
     await runner.setup()
     try:

@@ -114,7 +114,8 @@ def _perform(
     async def local() -> Json:
         from opscore.bootstrap import running
 
-        async with running(load_settings(host="127.0.0.1", database=database, drain_timeout=0.1)) as operations:
+        settings = load_settings(host="127.0.0.1", database=database, drain_timeout=0.1, flows_dir="")
+        async with running(settings) as operations:
             return await in_file(operations)
 
     return run_async(remote() if url else local())

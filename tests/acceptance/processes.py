@@ -25,6 +25,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+async def opscore(*arguments: str, directory: Path, **environment: str) -> tuple[int, str, str]:
+    """Run a command; exit code, standard output, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "opscore", *arguments,
+        cwd=directory, env={**os.environ, "COLUMNS": "80", **environment},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert "Traceback" not in err.decode(), err.decode()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
 class Server:
     """``opscore serve`` on one database file, again and again."""
 

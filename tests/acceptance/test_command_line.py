@@ -1,28 +1,13 @@
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from pathlib import Path
 
 import pytest
-from processes import Agent, Server
+from processes import Agent, Server, opscore
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "credit_analysis"
-
-
-async def opscore(*arguments: str, directory: Path, **environment: str) -> tuple[int, str, str]:
-    """Run a command; exit code, standard output, standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "opscore", *arguments,
-        cwd=directory, env={**os.environ, "COLUMNS": "80", **environment},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    assert "Traceback" not in err.decode(), err.decode()
-    return process.returncode or 0, out.decode(), err.decode()
 
 
 async def test_the_demo_scores_an_application(tmp_path: Path) -> None:
@@ -84,7 +69,10 @@ async def test_keys_are_made_in_a_file_and_over_http(tmp_path: Path) -> None:
 BAD = [
     (["flows", "validate", "missing.yaml"], 2, "cannot be read"),
     (["flows", "validate", "cycle.json"], 1, "waits for itself"),
-    (["flows", "validate", "alias.yaml"], 1, "line 1"),
+    (["flows", "validate", "alias.yaml"], 1, "alias.yaml:1: "),
+    (["flows", "load", "missing"], 2, "missing cannot be read"),
+    (["flows", "load", "."], 1, "./cycle.json:1: "),
+    (["flows", "load", "empty", "--url", "here"], 1, "not the address of a server"),
     (["run", "cycle.json"], 1, "waits for itself"),
     (["run", str(EXAMPLE / "flow.yaml")], 2, "--agent eddie=URL"),
     (["run", str(EXAMPLE / "flow.yaml"), "--agent", "zoe"], 2, "ID=URL"),
@@ -114,6 +102,7 @@ async def test_errors_are_one_line_with_a_documented_code(
         '{"flow_id": "c", "nodes": [{"id": "a", "agent_id": "x", "depends_on": ["a"]}]}'
     )
     (tmp_path / "alias.yaml").write_text("a: &x 1")
+    (tmp_path / "empty").mkdir()
     (tmp_path / "text.db").write_text("this is no database, but it is long enough to be read " * 30)
     got, _, err = await opscore(*arguments, directory=tmp_path)
     assert (got, text in err) == (code, True), err
@@ -141,7 +130,8 @@ async def test_a_wrong_setting_is_named(variable: str, value: str, tmp_path: Pat
 
 async def test_help_fits_a_terminal(tmp_path: Path) -> None:
     """Every command has help that fits 100 columns and ends well."""
-    for command in ([], ["serve"], ["run"], ["demo"], ["keys"], ["keys", "create"], ["flows", "validate"], ["migrate"]):
+    commands = ["", "serve", "run", "demo", "keys", "keys create", "flows validate", "flows load", "migrate"]
+    for command in map(str.split, commands):
         code, out, _ = await opscore(*command, "--help", directory=tmp_path)
         assert code == 0
         assert max(map(len, out.splitlines())) <= 100
