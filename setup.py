@@ -15,7 +15,7 @@ REQUIRES = [
     if line.strip() and not line.startswith(("#", "-"))
 ]
 MIGRATIONS = "opscore.store.migrations"
-EXAMPLE = "opscore.cli.examples.credit_analysis"
+EXAMPLES = {f"opscore.cli.examples.{name}": f"examples/{name}" for name in ("agentkit", "credit_analysis")}
 
 setup(
     name="opscore",
@@ -25,13 +25,13 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.9",
-    # Migrations and the demo's example live at the project's top level; in a wheel they travel inside the package.
-    packages=[*find_packages(include=["opscore", "opscore.*"]), MIGRATIONS, EXAMPLE],
-    package_dir={MIGRATIONS: "migrations", EXAMPLE: "examples/credit_analysis"},
+    # Migrations and the demos' examples live at the project's top level; in a wheel they travel inside the package.
+    packages=[*find_packages(include=["opscore", "opscore.*"]), MIGRATIONS, *EXAMPLES],
+    package_dir={MIGRATIONS: "migrations", **EXAMPLES},
     package_data={
         "opscore": ["py.typed", "store/sql/*.sql", "web/docs/static/*"],
         MIGRATIONS: ["*.sql"],
-        EXAMPLE: ["*.yaml", "*.json", "*.md"],
+        **{package: ["*.yaml", "*.json", "*.md"] for package in EXAMPLES},
     },
     install_requires=REQUIRES,
     entry_points={"console_scripts": ["opscore = opscore.cli:main"]},

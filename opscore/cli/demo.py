@@ -2,51 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
-import sys
 import tempfile
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import Any, AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
 
 import click
 
+from opscore.cli.demo_agentkit import demo_agentkit
 from opscore.cli.flows import read_document
 from opscore.cli.output import FAILED, UNREACHABLE
+from opscore.cli.processes import example_directory, program, until_interrupted
 from opscore.cli.serve import run_async
-from opscore.domain.errors import Unavailable
 from opscore.settings import load_settings
 
 _AGENTS = (
     ("zoe", "collector.py", "Zoe, collects", ["information_gathering"]),
     ("eddie", "scorer.py", "Eddie, scores", ["credit_scoring"]),
 )
-_AGENT_START = 20.0
-_AGENT_STOP = 3.0
 
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Keep the server and the agents up until Ctrl-C.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port to listen on. [a free one]")
 @click.option("--json", "as_json", is_flag=True, help="Print only the execution, as JSON.")
-def demo(keep: bool, port: int, as_json: bool) -> None:  # noqa: FBT001
+@click.option("--agentkit", is_flag=True, help="Show a workflow of an agent behind (a stand-in for) AgentKit instead.")
+def demo(keep: bool, port: int, as_json: bool, agentkit: bool) -> None:  # noqa: FBT001
     """Score a loan application with two agent processes and a server of its own.
 
     Everything is real and on this machine: HTTP agents, a flow from its YAML file, a SQLite file in a
     temporary directory. It ends by itself.
     """
-    status = run_async(_demo(keep=keep, port=port, as_json=as_json))
+    show = demo_agentkit if agentkit else _demo
+    status = run_async(show(keep=keep, port=port, as_json=as_json))
     if status != "completed":
         raise click.exceptions.Exit(FAILED if status else UNREACHABLE)
-
-
-def example_directory() -> Path:
-    """Where the example's files are: in the installed package, or in the checkout."""
-    here = Path(__file__).parent
-    installed = here / "examples" / "credit_analysis"
-    return installed if installed.is_dir() else here.parent.parent / "examples" / "credit_analysis"
 
 
 async def _demo(*, keep: bool, port: int, as_json: bool) -> str:
@@ -56,7 +46,7 @@ async def _demo(*, keep: bool, port: int, as_json: bool) -> str:
     from opscore.cli.progress import follow
 
     console = Console(stderr=as_json, soft_wrap=True, highlight=False)
-    example = example_directory()
+    example = example_directory("credit_analysis")
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="opscore-demo-"))
         database = f"sqlite:///{directory}/demo.db"
@@ -64,7 +54,7 @@ async def _demo(*, keep: bool, port: int, as_json: bool) -> str:
         server = await stack.enter_async_context(embedded_server(settings))
         console.print(f"[bold]Ops-Core[/] is up at {server.url}")
         for agent_id, script, name, capabilities in _AGENTS:
-            endpoint = await stack.enter_async_context(_agent(example / script))
+            endpoint = await stack.enter_async_context(program(example / script))
             await server.client.create_agent(agent_id, name=name, endpoint=endpoint, capabilities=capabilities)
             console.print(f"Agent [bold]{agent_id}[/] ({name}) runs at {endpoint}")
         flow = await server.client.create_flow(read_document(str(example / "flow.yaml")))
@@ -77,51 +67,8 @@ async def _demo(*, keep: bool, port: int, as_json: bool) -> str:
         else:
             _show(console, execution, server.url, server.api_key, keep=keep)
         if keep:
-            await _until_interrupted()
+            await until_interrupted()
     return str(execution["status"])
-
-
-@asynccontextmanager
-async def _agent(script: Path) -> AsyncIterator[str]:
-    """An agent process, its endpoint once it is ready; ended with the block, whatever happens."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(script),
-        "--until-eof",  # so that it ends with this process, however that ends
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None, "it is piped"
-        try:
-            line = await asyncio.wait_for(process.stdout.readline(), _AGENT_START)
-        except asyncio.TimeoutError:
-            line = b""
-        word, _, port = line.decode().partition(" ")
-        if word != "ready":
-            raise Unavailable(f"The agent {script.name} did not start.")
-        yield f"http://127.0.0.1:{int(port)}"
-    finally:
-        await _end(process)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), _AGENT_STOP)
-    except asyncio.TimeoutError:
-        process.kill()
-        await process.wait()
-
-
-async def _until_interrupted() -> None:
-    interrupted = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupted.set)
-    await interrupted.wait()
 
 
 def _show(console: Any, execution: dict[str, Any], url: str, api_key: str, *, keep: bool) -> None:
