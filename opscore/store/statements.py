@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Mapping
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+_COMMENT = re.compile(r"^--.*$", re.MULTILINE)
 _BLANKS = re.compile(r"\s+")
 
 
@@ -21,5 +22,5 @@ def load_statements(*names: str) -> Mapping[str, str]:
         text = (Path(__file__).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")
         parts = _NAME.split(text)[1:]
         for statement, body in zip(parts[::2], parts[1::2]):
-            found[statement] = _BLANKS.sub(" ", body).strip().rstrip(";")
+            found[statement] = _BLANKS.sub(" ", _COMMENT.sub("", body)).strip().rstrip(";")
     return found

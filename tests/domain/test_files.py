@@ -137,7 +137,7 @@ def test_findings_are_told_with_their_lines() -> None:
     assert [str(error) for error in check_file("flows/f.yaml", raw).errors] == [
         'flows/f.yaml:7: Node "b" depends on the unknown node "c".',
         "flows/f.yaml:8: nodes[2]: id must be 1 to 100 letters, digits, '_' or '-'.",
-        "flows/f.yaml:8: nodes[2]: a processor needs an agent_id.",
+        "flows/f.yaml:8: nodes[2]: a processor needs an agent_id or a capability.",
     ]
     assert check_file("none.yaml", b"\n# nothing\n").errors[0].text == "A flow must be an object."
 
