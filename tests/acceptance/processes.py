@@ -9,13 +9,16 @@ import socket
 import sys
 import time
 from collections import defaultdict
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, AsyncIterator, Optional
 
 import aiohttp
 from aiohttp import web
 
 START_LIMIT = 30.0
+LIMIT = 20.0
+AGENTKIT = Path(__file__).parents[2] / "examples" / "agentkit"
 
 
 def free_port() -> int:
@@ -185,3 +188,32 @@ def flow(flow_id: str, edges: dict[str, list[str]], **more: Any) -> dict[str, An
     """A flow of steps by the one agent ``stub``."""
     nodes = [{"id": node_id, "agent_id": "stub", "depends_on": before} for node_id, before in edges.items()]
     return {"flow_id": flow_id, "nodes": nodes, **more}
+
+
+@asynccontextmanager
+async def program(script: str, *arguments: str, **environment: str) -> AsyncIterator[str]:
+    """One of the programs of examples/agentkit, its address; it must end by itself when its standard input ends."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OPSCORE_", "AGENTKIT_"))}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(AGENTKIT / script),
+        "--until-eof",
+        *arguments,
+        env={**clean, **environment},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    word, port = (await asyncio.wait_for(process.stdout.readline(), LIMIT)).split()
+    assert word == b"ready"
+    try:
+        yield f"http://127.0.0.1:{int(port)}"
+    finally:
+        process.stdin.close()
+        try:
+            assert await asyncio.wait_for(process.wait(), LIMIT) == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()

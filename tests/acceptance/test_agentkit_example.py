@@ -4,20 +4,15 @@ import asyncio
 import hashlib
 import hmac
 import json
-import os
-import sys
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any, AsyncIterator, Callable, Optional
 
 import aiohttp
 import pytest
 from aiohttp import web
-from processes import Client, free_port
+from processes import AGENTKIT, LIMIT, Client, free_port, program
 
-AGENTKIT = Path(__file__).parents[2] / "examples" / "agentkit"
 SECRET, KEY = "s3cret-of-the-webhook", "sk_ops_test_key"
-LIMIT = 20.0
 
 
 class FakeOpsCore:
@@ -99,35 +94,6 @@ class FakeOpsCore:
         if status == 0:
             raise asyncio.CancelledError  # the connection breaks off without an answer
         return web.json_response({}, status=status or 202)
-
-
-@asynccontextmanager
-async def program(script: str, *arguments: str, **environment: str) -> AsyncIterator[str]:
-    """One of the programs, its address; it must end by itself when its standard input ends."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OPSCORE_", "AGENTKIT_"))}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(AGENTKIT / script),
-        "--until-eof",
-        *arguments,
-        env={**clean, **environment},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
-    word, port = (await asyncio.wait_for(process.stdout.readline(), LIMIT)).split()
-    assert word == b"ready"
-    try:
-        yield f"http://127.0.0.1:{int(port)}"
-    finally:
-        process.stdin.close()
-        try:
-            assert await asyncio.wait_for(process.wait(), LIMIT) == 0
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
 
 
 @pytest.fixture
