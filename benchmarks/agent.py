@@ -43,6 +43,8 @@ CALLS = Calls()
 
 async def execute(request: web.BaseRequest) -> web.Response:
     """Add one to ``n``."""
+    if request.path == "/health":
+        return web.Response(status=404)
     if request.method == "GET":
         await CALLS.made(request.query["run"], int(request.query["calls"]))
         return web.Response()

@@ -3,6 +3,7 @@
     python floor.py AGENT_URL DATABASE
 
 Accept a start, commit it, answer; call the agent, commit each result before the next call, commit the end.
+A report of an agent's state is accepted, committed and answered.
 SQLite with a write-ahead log and synchronous=FULL, one writer thread with group commit, aiohttp on both sides,
 no validation, no routes, no features. ``chain-N`` is N calls in a row, ``fan-N`` is one call, N at once, one more.
 """
@@ -24,9 +25,11 @@ from aiohttp import web
 
 SCHEMA = """
 CREATE TABLE runs (id TEXT PRIMARY KEY, flow TEXT, input TEXT, output TEXT) WITHOUT ROWID;
+CREATE TABLE reports (agent TEXT, at TEXT, seq INTEGER, state TEXT, PRIMARY KEY (agent, at, seq)) WITHOUT ROWID;
 CREATE TABLE steps (run TEXT, node TEXT, output TEXT, PRIMARY KEY (run, node)) WITHOUT ROWID;
 """
 RUN = "INSERT INTO runs (id, flow, input) VALUES (?, ?, ?)"
+REPORT = "INSERT INTO reports VALUES (?, ?, ?, ?)"
 STEP = "INSERT INTO steps VALUES (?, ?, ?)"
 END = "UPDATE runs SET output = ? WHERE id = ?"
 
@@ -79,6 +82,7 @@ class Floor:
         )
         self._writer = Writer(path, asyncio.get_running_loop())
         self._writer.start()
+        self._reports = 0
         self._status: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -87,6 +91,10 @@ class Floor:
         if request.method == "GET":
             return _answer({"status": self._status[request.path.rpartition("/")[2]]})
         body = orjson.loads(await request.read())
+        if request.path.endswith("/state"):
+            self._reports += 1
+            await self._writer.write(REPORT, body["agentId"], body["timestamp"], self._reports, body["state"])
+            return _answer({"status": "success"}, 202)
         run, kind, size = str(uuid.uuid4()), *body["flow_id"].split("-")
         await self._writer.write(RUN, run, body["flow_id"], orjson.dumps(body["input_data"]).decode())
         self._status[run] = "running"
@@ -114,8 +122,8 @@ class Floor:
         return int(orjson.loads(raw)["output"]["n"])
 
 
-def _answer(body: dict[str, str]) -> web.Response:
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+def _answer(body: dict[str, str], status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json")
 
 
 async def main() -> None:

@@ -1,6 +1,6 @@
 """Measure Ops-Core beside the floor, in one run, and print a table.
 
-    python benchmarks/run.py [throughput fanout latency scale history memory idle | all] [--quick]
+    python benchmarks/run.py [throughput fanout latency reports scale history memory idle | all] [--quick]
 
 Floor and system take turns; figures are medians, and what counts are their ratios: the machine is noisy.
 """
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, Awaitable, Callable
 
+import reports as reporting
 import systems
 import uvloop
 from rich.console import Console
@@ -191,13 +192,34 @@ async def idle(agent: str, quick: bool) -> list[Row]:
         return [("idle: bytes written / CPU %", "", f"{_written(opscore.pid) - written} / {share:.2f}", "(0 / < 1)")]
 
 
+async def reports(agent: str, quick: bool) -> list[Row]:
+    """Agents that report their states."""
+    seconds, rounds, agents, minute = (1.0, 1, 100, 5) if quick else (4.0, 5, 1000, 60)
+    theirs, ours = [], []
+    async with systems.floor(agent) as floor, systems.opscore(agent) as opscore:
+        names = await reporting.register(opscore, agents)
+        for system in (floor, opscore):
+            await reporting.rate(system, names[:50], 64, 1.0)
+        for _ in range(rounds):
+            theirs.append(await reporting.rate(floor, names[:50], 64, seconds))
+            ours.append(await reporting.rate(opscore, names[:50], 64, seconds))
+        a, b = statistics.median(theirs), statistics.median(ours)
+        tally = await reporting.every_second(opscore, names, minute)
+    fleet = f"{agents:,} agents, one report a second, {minute} s"
+    return [
+        ("state reports, 64 in flight, reports/s", f"{a:.0f}", f"{b:.0f}", f"{b / a:.2f} (>= 0.25)"),
+        (f"{fleet}: failures of {tally.taken + tally.failed:,}", "", f"{tally.failed}", "(0)"),
+        (f"{fleet}: p99, ms", "", f"{tally.p99():.1f}", "(<= 250)"),
+    ]
+
+
 def _written(pid: int) -> int:
     lines = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
 
 
 MEASURES: dict[str, Measure] = {
-    measure.__name__: measure for measure in (throughput, fanout, latency, scale, history, memory, idle)
+    measure.__name__: measure for measure in (throughput, fanout, latency, reports, scale, history, memory, idle)
 }
 
 
