@@ -129,6 +129,17 @@ def as_output(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"value": value}
 
 
+def given_input(
+    flow: Flow, node: Node, execution_input: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What an agent is called with: the merged input; in a workflow with the task's own parameters on top.
+
+    The first task of a workflow has its parameters as the execution's input, or what was given instead of them.
+    """
+    merged = merged_input(node, execution_input, outputs)
+    return {**merged, **node.config} if flow.kind == "workflow" and node.id not in flow.roots else merged
+
+
 def task_payload(
     flow: Flow, node: Node, execution_input: Mapping[str, Any], merged: Mapping[str, Any]
 ) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from typing import Mapping
 from opscore.domain.calls import Answered, Call, Refused, Reply
 from opscore.domain.flows import Node
 from opscore.domain.instants import Seconds
-from opscore.domain.planner import merged_input, passed_on, task_payload
+from opscore.domain.planner import given_input, passed_on, task_payload
 from opscore.domain.ports import AgentProtocol, Clock, Store
 from opscore.engine.payloads import Payloads
 from opscore.engine.run import Run
@@ -54,7 +54,7 @@ class Caller:
         if protocol is None:
             message = f'Nothing here speaks the protocol "{agent.spec.protocol}" of agent "{state.agent_id}".'
             return Refused("AGENT_PROTOCOL_UNKNOWN", message, retryable=False)
-        merged = merged_input(node, given, outputs)
+        merged = given_input(run.flow, node, given, outputs)
         call = Call(
             run.execution_id,
             node.id,

@@ -14,7 +14,7 @@ from opscore.domain.events import Event
 from opscore.domain.executions import Execution, Idempotency, Message, NewExecution, Step
 from opscore.domain.flows import PRIORITIES, Flow
 from opscore.domain.instants import Seconds, after
-from opscore.domain.planner import merged_input
+from opscore.domain.planner import given_input
 from opscore.domain.ports import Clock, ExecutionQuery, Runs, Store
 from opscore.operations.flows import Flows
 
@@ -173,14 +173,16 @@ class Executions:
         execution, flow, steps = await self._whole(execution_id)
         given = orjson.loads(execution.input or "{}")
         outputs = {step.node_id: orjson.loads(step.output) for step in steps if step.output}
-        return execution, [NodeResult(step, merged_input(flow.nodes[step.node_id], given, outputs)) for step in steps]
+        return execution, [
+            NodeResult(step, given_input(flow, flow.nodes[step.node_id], given, outputs)) for step in steps
+        ]
 
     async def messages(self, execution_id: str) -> Sequence[Message]:
         """What travelled along the edges. Raises ExecutionNotFound."""
         _, flow, steps = await self._whole(execution_id)
         found = {step.node_id: step for step in steps}
         return [
-            _message(flow, found[before], step.node_id)
+            _message(found[before], step)
             for step in steps
             for before in flow.nodes[step.node_id].depends_on
             if before in found and found[before].output is not None
@@ -196,9 +198,10 @@ class Executions:
             raise NotFound("No message has this id.", error_code="MESSAGE_NOT_FOUND") from None
         found = {step.node_id: step for step in steps}
         sent = found.get(sender)
-        is_edge = receiver in found and sender in flow.nodes[receiver].depends_on
-        if sent is not None and sent.output is not None and is_edge:
-            return _message(flow, sent, receiver)
+        got = found.get(receiver)
+        is_edge = got is not None and sender in flow.nodes[receiver].depends_on
+        if sent is not None and got is not None and sent.output is not None and is_edge:
+            return _message(sent, got)
         raise NotFound("No message has this id.", error_code="MESSAGE_NOT_FOUND")
 
     async def events(self, execution_id: str, after: int, limit: int) -> Sequence[Event]:
@@ -226,12 +229,12 @@ def _check_doers(flow: Flow, agent_id: Optional[str]) -> None:
             )
 
 
-def _message(flow: Flow, sender: Step, receiver: str) -> Message:
+def _message(sender: Step, receiver: Step) -> Message:
     return Message(
-        message_id=f"{sender.execution_id}.{sender.node_id}.{receiver}",
+        message_id=f"{sender.execution_id}.{sender.node_id}.{receiver.node_id}",
         execution_id=sender.execution_id,
         from_agent=sender.agent_id or sender.node_id,
-        to_agent=flow.nodes[receiver].agent_id or receiver,
+        to_agent=receiver.agent_id or receiver.node_id,
         payload=orjson.loads(sender.output or "null"),
         timestamp=sender.completed_at,
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, AsyncIterator, Callable, Optional
 from processes import Client, Server, free_port, program
 
 SECRET = "s3cret-of-the-webhook"
+KILLS = int(os.environ.get("OPSCORE_KILLS", "3"))
 DOWN = float(os.environ.get("OPSCORE_AGENTKIT_DOWN", "1.5"))
 SESSIONS = 20
 LIMIT = 60.0
@@ -284,3 +286,32 @@ async def _report(place: Town, agent_id: str, state: str) -> None:
     body = {"agentId": agent_id, "timestamp": stamp, "state": state}
     status, answer = await place.client.call("POST", f"/v1/opscore/agent/{agent_id}/state", body)
     assert status == 202, answer
+
+
+async def test_kills_under_load_keep_every_promise(tmp_path: Path) -> None:
+    """Killed again and again under sessions of three agents: all complete, one key a task, never two tasks an agent."""
+    agents = [(name, "--delay", "0.02", "--capability", "reading") for name in ("ada", "bob", "cyd")]
+    tasks = [{**one, "agentCapability": "reading"} for one in TWO]
+    chance = random.Random(KILLS)
+    async with town(tmp_path, *agents) as place:
+        sessions: list[str] = []
+        for _ in range(KILLS):
+            sessions += await asyncio.gather(*[place.trigger("ada", tasks) for _ in range(10)])
+            await asyncio.sleep(chance.uniform(0.0, 0.3))  # the moment of the kill is left to chance
+            await place.server.kill()
+            await place.server.start()
+        assert {(await place.ended(session_id))["status"] for session_id in sessions} == {"completed"}
+        spans: dict[str, list[tuple[str, str]]] = {}
+        for session_id in sessions:
+            _, found = await place.client.call("GET", f"/executions/{session_id}/results")
+            for step in found["node_results"]:
+                spans.setdefault(step["agent_id"], []).append((step["started_at"], step["completed_at"]))
+        assert spans.keys() == {"ada", "bob", "cyd"}
+        for one in spans.values():
+            ordered = sorted(one)
+            assert all(before[1] <= after[0] for before, after in zip(ordered, ordered[1:]))
+        keys: dict[str, set[str]] = {}
+        for run in await place.runs():
+            keys.setdefault(run["opscore_task_id"], set()).add(run["idempotency_key"])
+        assert len(keys) == 2 * len(sessions)
+        assert all(len(known) == 1 for known in keys.values())
