@@ -47,6 +47,7 @@ class AgentKit:
         prober: Asks agents for their health.
         url: Where AgentKit is, with or without ``/v1``; None when there is none.
         key: The key for it, if it wants one.
+        timeout: Seconds that AgentKit may take to take a task over.
     """
 
     name = "agentkit"
@@ -60,11 +61,13 @@ class AgentKit:
         prober: Spine,
         url: Optional[str],
         key: Optional[str] = None,
+        timeout: Seconds = HAND_OVER_TIMEOUT,
     ) -> None:
         self._session = session
         self._guard = guard
         self._prober = prober
         self._base = None if url is None else yarl.URL(url.rstrip("/").removesuffix("/v1").rstrip("/"))
+        self._limit = aiohttp.ClientTimeout(total=timeout)
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}", "X-API-Key": key}
 
     def check(self, spec: AgentSpec) -> None:
@@ -128,9 +131,12 @@ class AgentKit:
             "traceparent": traceparent(call.execution_id),
             **self._headers,
         }
-        limit = aiohttp.ClientTimeout(total=HAND_OVER_TIMEOUT)
         response = await self._session.post(
-            base / f"v1/agents/{agent_id}/run", data=body, headers=headers, timeout=limit, allow_redirects=False
+            base / f"v1/agents/{agent_id}/run",
+            data=body,
+            headers=headers,
+            timeout=self._limit,
+            allow_redirects=False,
         )
         try:
             told = await read_body(response, _LONGEST_ANSWER) or b""

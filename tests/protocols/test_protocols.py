@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opscore.domain.agents import Agent, AgentSpec
-from opscore.domain.calls import Answered, Call, Refused, Reply
+from opscore.domain.calls import Answered, Call, Deferred, Probe, Refused, Reply
 from opscore.domain.errors import Invalid
 from opscore.domain.ports import AgentProtocol
 from opscore.protocols import AddressGuard, open_protocols
@@ -42,7 +42,8 @@ class Speaker:
         spec = AgentSpec("worker", "worker", self.protocol.name, self.endpoint)
         agent = Agent(spec, 0, 0)
         run = "01a1fc16-d85a-731e-a21b-70c291746085"
-        return await self.protocol.call(Call(run, "node", attempt, agent, given, {"setting": "\u00fc"}))
+        call = Call(run, "node", attempt, agent, given, {"setting": "\u00fc"}, payload=given)
+        return await self.protocol.call(call)
 
 
 class Worker:
@@ -64,7 +65,11 @@ class Worker:
         return given.get("return", given)
 
 
-@pytest_asyncio.fixture(params=["spine", "local"])
+answering = pytest.mark.parametrize("speaker", ["spine", "local"], indirect=True)
+"""For what only those protocols promise whose agents answer at once."""
+
+
+@pytest_asyncio.fixture(params=["spine", "local", "agentkit"])
 async def speaker(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Speaker, Worker]]:
     """The same agent behind each protocol."""
     worker = Worker()
@@ -79,6 +84,13 @@ async def speaker(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Speaker
             return web.json_response({"status": "error", "error_message": str(error)})
         return web.json_response({"status": "success", "output": output})
 
+    async def run(http: web.Request) -> web.Response:
+        body = await http.json()
+        worker.seen.append({**body, "key": http.headers["Idempotency-Key"], "try": http.headers["X-OpsCore-Attempt"]})
+        assert http.headers["traceparent"].startswith("00-01a1fc16d85a731ea21b70c291746085-")
+        await worker.work(body["payload"])
+        return web.Response(status=202)
+
     async def local(given: dict[str, Any], call: Call) -> Any:
         seen = {"execution_id": call.execution_id, "node_id": call.node_id, "input": given, "config": call.config}
         worker.seen.append({**seen, "key": call.idempotency_key, "try": str(call.attempt)})
@@ -87,14 +99,18 @@ async def speaker(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Speaker
     async with AsyncExitStack() as stack:
         app = web.Application()
         app.router.add_post("/execute", execute)
+        app.router.add_post("/v1/agents/worker/run", run)
         server = TestServer(app)
         await server.start_server()
         stack.push_async_callback(server.close)
-        protocols = await stack.enter_async_context(open_protocols(local_agents={"worker": local}))
+        protocols = await stack.enter_async_context(
+            open_protocols(local_agents={"worker": local}, agentkit=(str(server.make_url("")), None))
+        )
         endpoint = str(server.make_url("")) if request.param == "spine" else None
         yield Speaker(protocols[request.param], endpoint, worker.seen), worker
 
 
+@answering
 async def test_input_and_config_arrive_and_the_output_comes_back(speaker: tuple[Speaker, Worker]) -> None:
     """What is sent arrives unchanged, and what is returned is the output."""
     given = {"text": "\u00fc\u4e16\U0001f600", "n": 2**53, "deep": {"list": [1, 2.5, None, True]}}
@@ -111,17 +127,20 @@ async def test_the_key_is_the_same_on_every_repeat(speaker: tuple[Speaker, Worke
     assert [seen["try"] for seen in speaker[1].seen] == ["1", "2"]
 
 
+@answering
 @pytest.mark.parametrize("value", [5, "text", [1], True])
 async def test_an_output_that_is_no_object_is_wrapped(speaker: tuple[Speaker, Worker], value: Any) -> None:
     """Whatever is returned becomes an object."""
     assert await speaker[0].call({"return": value}) == Answered({"value": value})
 
 
+@answering
 async def test_no_output_is_an_empty_object(speaker: tuple[Speaker, Worker]) -> None:
     """An agent that returns nothing (null) has an empty output."""
     assert await speaker[0].call({"return": None}) == Answered({})
 
 
+@answering
 async def test_a_failure_is_a_reply(speaker: tuple[Speaker, Worker]) -> None:
     """An agent that fails is refused with its words and a code, and may be tried again."""
     reply = await speaker[0].call({"do": "fail"})
@@ -139,6 +158,12 @@ async def test_cancelling_the_call_ends_the_work(speaker: tuple[Speaker, Worker]
     with pytest.raises(asyncio.CancelledError):
         await call
     await asyncio.wait_for(speaker[1].ended.wait(), 5)
+
+
+async def test_the_reply_is_of_the_protocols_kind(speaker: tuple[Speaker, Worker]) -> None:
+    """A protocol whose agents answer later defers, and no other does."""
+    reply = await speaker[0].call({})
+    assert isinstance(reply, Deferred if speaker[0].protocol.answers_later else Answered)
 
 
 # -- spine alone ----------------------------------------------------------------------------------
@@ -238,6 +263,82 @@ async def test_an_agent_that_is_gone_is_unreachable() -> None:
     for reply in (nobody, await _answered(broken)):
         assert isinstance(reply, Refused)
         assert (reply.error_code, reply.retryable) == ("AGENT_UNREACHABLE", True)
+
+
+async def _probed(status: int) -> Probe:
+    asked = []
+
+    async def health(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=status, headers={"Location": "/elsewhere"})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", health)
+    server = TestServer(app)
+    await server.start_server()
+    try:
+        async with open_protocols() as protocols:
+            found = await protocols["spine"].probe(str(server.make_url("/base/execute")), "worker")
+    finally:
+        await server.close()
+    assert asked == ["/base/health"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("status", "connected", "has_health"),
+    [
+        (200, True, True),
+        (204, True, True),
+        (301, False, True),
+        (401, False, True),
+        (404, False, False),
+        (405, False, False),
+        (500, False, True),
+        (501, False, False),
+        (503, False, True),
+    ],
+)
+async def test_a_probe_tells_the_unwell_from_those_with_nothing_to_ask(
+    status: int, connected: bool, has_health: bool
+) -> None:
+    """Whoever answers is reachable, well with a success, and without health where there is no such address."""
+    found = await _probed(status)
+    assert (found.connected, found.is_reachable, found.has_health) == (connected, True, has_health)
+    assert found.latency_ms is not None
+    assert found.latency_ms > 0
+
+
+async def test_a_probe_that_nobody_answers() -> None:
+    """A refused connection and an endpoint that may not be called are not reachable, and say nothing of health."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with open_protocols() as protocols:
+        for endpoint in (f"http://127.0.0.1:{port}", "http://169.254.169.254", None):
+            found = await protocols["spine"].probe(endpoint, "worker")
+            assert (found.connected, found.is_reachable, found.has_health) == (False, False, True)
+            assert found.latency_ms is None
+
+
+async def test_a_probe_has_little_time() -> None:
+    """An agent that is asked for its health and says nothing is not reachable."""
+
+    async def silent(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app = web.Application()
+    app.router.add_get("/health", silent)
+    server = TestServer(app)
+    await server.start_server()
+    try:
+        async with open_protocols(probe_timeout=0.05) as protocols:
+            found = await protocols["spine"].probe(str(server.make_url("")), "worker")
+    finally:
+        await server.close()
+    assert (found.connected, found.is_reachable) == (False, False)
+    assert "in time" in found.message
 
 
 class Rebinding(AbstractResolver):
