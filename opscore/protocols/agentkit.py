@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from typing import Any, Mapping, Optional, Sequence
 
@@ -35,6 +36,9 @@ _LONGEST_LIST = 16 * 1024 * 1024
 _LONGEST_ANSWER = 64 * 1024
 _BUSY = frozenset({408, 409, 423, 425, 429})
 _NOT_OFFERED = (404, 405, 501)
+# "http://v1" and "http://run" are hosts of those names, not paths.
+_V1 = re.compile(r"(?<!:/)/v1\Z")
+_RUN = re.compile(r"(?<!:/)/run\Z")
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +70,7 @@ class AgentKit:
         self._session = session
         self._guard = guard
         self._prober = prober
-        self._base = None if url is None else yarl.URL(url.rstrip("/").removesuffix("/v1").rstrip("/"))
+        self._base = None if url is None else yarl.URL(_V1.sub("", url.rstrip("/")).rstrip("/"))
         self._limit = aiohttp.ClientTimeout(total=timeout)
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}", "X-API-Key": key}
 
@@ -96,7 +100,7 @@ class AgentKit:
         """Ask the agent itself for its health, where its contact endpoint is an address of the web."""
         if endpoint is None or not endpoint.lower().startswith(("http:", "https:")):
             return Probe(connected=False, message="The agent has no HTTP endpoint to ask.", has_health=False)
-        return await self._prober.probe(endpoint.rstrip("/").removesuffix("/run"), agent_id)
+        return await self._prober.probe(_RUN.sub("", endpoint.rstrip("/")), agent_id)
 
     async def agents(self) -> Sequence[AgentSpec]:
         """The agents that AgentKit lists.

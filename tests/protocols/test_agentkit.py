@@ -13,6 +13,7 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Mapping, Optional, S
 import attrs
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 
 from opscore.domain.agents import Agent, AgentSpec
@@ -189,6 +190,28 @@ async def test_the_address_may_end_in_v1(path: str, prefix: str) -> None:
         await kit.protocol.call(CALL)
         assert await kit.protocol.agents() == []
     assert [asked.path for asked in kit.asked] == [f"{prefix}/v1/agents/worker_1/run", f"{prefix}/v1/agents"]
+
+
+@pytest.mark.parametrize("host", ["v1", "v1/", "v1/v1", "v1:80", "run"])
+async def test_a_host_may_be_called_as_a_path_is(host: str) -> None:
+    """Only the end of a path is taken off an address, never its host."""
+    name = host.partition("/")[0].partition(":")[0]
+    asked: list[str] = []
+
+    class Nowhere(AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[ResolveResult]:
+            asked.append(host)
+            raise OSError
+
+        async def close(self) -> None:
+            pass
+
+    guard = AddressGuard()
+    async with open_session(guard, Nowhere()) as session:
+        protocol = AgentKit(session, guard, Spine(session, guard, 1024), f"http://{host}")
+        assert isinstance(await protocol.call(CALL), Postponed)
+        assert not (await protocol.probe("http://run/")).is_reachable
+    assert asked == [name, "run"]
 
 
 async def test_the_key_is_sent_and_never_logged(caplog: pytest.LogCaptureFixture) -> None:
