@@ -10,6 +10,7 @@ import re
 from typing import Any, Callable, Mapping, Optional
 
 import attrs
+import yarl
 from environs import Env, EnvError
 
 from opscore.domain.errors import Invalid
@@ -258,12 +259,19 @@ def _check_words(settings: Settings) -> None:
 
 def _check_agentkit(settings: Settings) -> None:
     url = settings.agentkit_api_url
-    if url is not None and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", url):
+    if url is not None and not _is_address(url):
         raise Invalid("AGENTKIT_API_URL must look like http://agentkit.example:3000 (with or without /v1).")
     for name in ("agentkit_api_key", "webhook_secret"):
         value = getattr(settings, name)
         if value is not None and not re.fullmatch(r"[\x21-\x7e]{1,500}", value):
             raise Invalid(f"{_variable(name)} must be printable ASCII characters without spaces, 500 at most.")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return bool(re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", url) and yarl.URL(url).host and yarl.URL(url).port)
+    except ValueError:
+        return False
 
 
 def _variable(name: str) -> str:

@@ -118,6 +118,10 @@ async def test_errors_are_one_line_with_a_documented_code(
         ("OPSCORE_NODE_TIMEOUT", "-1"),
         ("OPSCORE_AGENT_NETWORKS", "10.0.0.0/99"),
         ("OPSCORE_API_KEY", "short"),
+        ("AGENTKIT_API_URL", "agentkit:3000"),
+        ("AGENTKIT_API_URL", "http://agentkit:99999"),
+        ("AGENTKIT_API_URL", "http://[::1"),
+        ("AGENTKIT_API_KEY", "two words"),
     ],
 )
 async def test_a_wrong_setting_is_named(variable: str, value: str, tmp_path: Path) -> None:
