@@ -144,6 +144,10 @@ class AgentKit:
         )
         try:
             told = await read_body(response, _LONGEST_ANSWER) or b""
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError):
+            if not answers.is_success(response.status):
+                raise
+            told = b""  # the status has said already that the task is taken: offered again, it would be done twice
         finally:
             response.close()
         return Deferred() if answers.is_success(response.status) else _declined(response, told)

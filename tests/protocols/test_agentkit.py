@@ -325,6 +325,20 @@ async def test_a_broken_answer_is_no_failure_of_the_agent(handler: Handler) -> N
     assert reply.error_code == "AGENTKIT_UNREACHABLE"
 
 
+async def test_what_was_taken_stays_taken() -> None:
+    """A task is not offered again when the answer breaks off, or stalls, after the status that took it."""
+
+    async def stalls(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=202)
+        await response.prepare(request)
+        await asyncio.Event().wait()
+        return response
+
+    assert await told(_cut(202)) == Deferred()
+    async with played(stalls, timeout=0.05) as kit:
+        assert await kit.protocol.call(CALL) == Deferred()
+
+
 async def test_agentkit_must_answer_in_time() -> None:
     """An AgentKit that does not say whether it takes a task is as good as none."""
 
