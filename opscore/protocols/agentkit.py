@@ -26,7 +26,7 @@ from opscore.domain.ports import NotOffered
 from opscore.domain.tasks import task_id
 from opscore.protocols import answers
 from opscore.protocols.addresses import AddressGuard
-from opscore.protocols.spine import Spine, payload_body, read_body, traceparent
+from opscore.protocols.spine import Spine, os_reason, payload_body, read_body, traceparent
 
 SENDER = "opscore_system_id"
 HAND_OVER_TIMEOUT: Seconds = 10.0
@@ -176,6 +176,8 @@ def _declined(response: aiohttp.ClientResponse, body: bytes) -> Reply:
     if response.status in _BUSY or response.status >= 500:
         wait = answers.retry_after(response.headers.get("Retry-After"), time.time())
         return Postponed("AGENTKIT_BUSY" if response.status in _BUSY else "AGENTKIT_UNAVAILABLE", text, wait)
+    if answers.is_redirect(response.status):
+        return Refused("AGENTKIT_REDIRECT", text, retryable=False)
     code = refused.error_code.replace("AGENT_HTTP_", "AGENTKIT_HTTP_", 1)
     return Refused(code, text, retryable=False)
 
@@ -183,8 +185,10 @@ def _declined(response: aiohttp.ClientResponse, body: bytes) -> Reply:
 def _unreachable(error: BaseException) -> Postponed:
     if isinstance(error, asyncio.TimeoutError):
         reason = "it did not answer in time"
+    elif isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = "its certificate is not trusted"
     elif isinstance(error, aiohttp.ClientConnectorError):
-        reason = error.os_error.strerror or "no connection"
+        reason = os_reason(error.os_error)
     else:
         reason = "the connection broke"
     return Postponed("AGENTKIT_UNREACHABLE", answers.shown(f"AgentKit cannot be reached: {reason}."))

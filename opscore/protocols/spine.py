@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import re
+import ssl
 import time
 from hashlib import sha256
 from typing import Callable, Optional
@@ -218,7 +219,7 @@ def _failed(error: Exception, url: yarl.URL) -> Refused:
         if isinstance(error.os_error, ForbiddenAddress):
             text = f"The {where} is in a network that agents may not live in."
             return Refused("AGENT_FORBIDDEN_ADDRESS", text, retryable=False)
-        reason = f"No connection to the {where}: {_reason(error.os_error)}."
+        reason = f"No connection to the {where}: {os_reason(error.os_error)}."
     elif isinstance(error, aiohttp.ClientResponseError):
         return answers.bad_answer("it is not valid HTTP.")
     elif isinstance(error, asyncio.TimeoutError):
@@ -230,6 +231,10 @@ def _failed(error: Exception, url: yarl.URL) -> Refused:
     return Refused("AGENT_UNREACHABLE", answers.shown(reason), retryable=True)
 
 
-def _reason(error: OSError) -> str:
+def os_reason(error: OSError) -> str:
     """What went wrong in the operating system's words; look-ups of names have numbers and words of their own."""
+    if isinstance(error, ssl.SSLError):
+        return "it does not speak TLS as it should"
+    if isinstance(error, ForbiddenAddress):
+        return str(error.strerror)
     return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)

@@ -7,7 +7,10 @@ import gzip
 import logging
 import re
 import socket
+import ssl
+import subprocess
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, AsyncIterator, Awaitable, Callable, Mapping, Optional, Sequence, Union
 
 import attrs
@@ -306,8 +309,52 @@ async def test_nobody_listening_is_no_failure_of_the_agent() -> None:
     """A task for an AgentKit that is down is offered again."""
     async with opened(f"http://127.0.0.1:{_free_port()}") as protocol:
         reply = await protocol.call(CALL)
+    assert reply == Postponed("AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: Connection refused.")
+
+
+async def test_a_server_without_tls_is_named() -> None:
+    """Where TLS is asked for and not spoken the reason says so."""
+    async with played(says(202)) as kit, opened(kit.url.replace("http:", "https:")) as protocol:
+        reply = await protocol.call(CALL)
+        probe = await protocol.probe(kit.url.replace("http:", "https:"))
+    assert reply == Postponed("AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: it does not speak TLS as it should.")
+    assert probe.message.endswith(": it does not speak TLS as it should.")
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    """What a server needs to speak TLS, with a certificate that nobody trusts."""
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "1"]
+    try:
+        paths = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate")]
+        subprocess.run([*made, *paths], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    return context
+
+
+async def test_an_untrusted_certificate_is_named(tls: ssl.SSLContext) -> None:
+    """A server that anybody could be is not given a task, and the reason says so."""
+    server = TestServer(web.Application())
+    await server.start_server(ssl=tls)
+    try:
+        async with opened(str(server.make_url("/"))) as protocol:
+            reply = await protocol.call(CALL)
+            with pytest.raises(Unavailable, match="not trusted"):
+                await protocol.agents()
+    finally:
+        await server.close()
+    assert reply == Postponed("AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: its certificate is not trusted.")
+
+
+async def test_a_forbidden_address_is_named() -> None:
+    """AgentKit may live anywhere but where nobody may, and the reason says so."""
+    async with opened("http://169.254.169.254") as protocol:
+        reply = await protocol.call(CALL)
     assert isinstance(reply, Postponed)
-    assert reply.error_code == "AGENTKIT_UNREACHABLE"
+    assert "forbidden network" in reply.error_message
 
 
 @pytest.mark.parametrize(
@@ -359,7 +406,7 @@ async def test_redirects_are_not_followed() -> None:
         with pytest.raises(Unavailable):
             await kit.protocol.agents()
     assert isinstance(reply, Refused)
-    assert not reply.retryable
+    assert (reply.error_code, reply.retryable) == ("AGENTKIT_REDIRECT", False)
     assert reply.error_message == "AgentKit answered 307 Temporary Redirect; redirects are not followed."
     assert [asked.path for asked in kit.asked] == ["/v1/agents/worker_1/run", "/v1/agents"]
 
