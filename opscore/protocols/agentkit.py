@@ -26,7 +26,7 @@ from opscore.domain.ports import NotOffered
 from opscore.domain.tasks import task_id
 from opscore.protocols import answers
 from opscore.protocols.addresses import AddressGuard
-from opscore.protocols.spine import Spine, os_reason, payload_body, read_body, traceparent
+from opscore.protocols.spine import IN_THREAD_FROM, Spine, os_reason, payload_body, read_body, traceparent
 
 SENDER = "opscore_system_id"
 HAND_OVER_TIMEOUT: Seconds = 10.0
@@ -123,7 +123,10 @@ class AgentKit:
                 body = await read_body(response, _LONGEST_LIST)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
             raise Unavailable(_unreachable(error).error_message) from None
-        return _listed(body, response.headers.get("Content-Encoding", ""))
+        encoding = response.headers.get("Content-Encoding", "")
+        if body is None or (len(body) < IN_THREAD_FROM and not encoding):
+            return _listed(body, encoding)
+        return await asyncio.get_running_loop().run_in_executor(None, _listed, body, encoding)
 
     async def _hand_over(self, base: yarl.URL, call: Call) -> Reply:
         agent_id = call.agent.spec.agent_id

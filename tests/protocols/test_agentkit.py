@@ -489,6 +489,12 @@ async def test_a_compressed_list_is_read() -> None:
         assert await kit.protocol.agents() == [ONE]
 
 
+async def test_a_long_list_is_read() -> None:
+    """A list of thousands comes whole."""
+    async with played(says(200, b"[" + b",".join([LISTED] * 5_000) + b"]")) as kit:
+        assert await kit.protocol.agents() == [ONE] * 5_000
+
+
 async def test_an_agent_needs_no_more_than_an_id() -> None:
     """What AgentKit leaves out or leaves null has a sensible value."""
     listed = b'[{"agentId": "a"}, {"agentId": "b", "agentName": null, "capabilities": null, "metadata": null}]'
