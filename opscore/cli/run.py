@@ -13,7 +13,7 @@ from opscore.cli.output import FAILED, print_json, read_file
 from opscore.cli.serve import address_of, run_async
 from opscore.domain.documents import decode_json
 from opscore.domain.errors import Invalid, InvalidDocument
-from opscore.domain.flows import check_flow
+from opscore.domain.flow_reader import check_flow
 from opscore.settings import Settings, load_settings
 
 

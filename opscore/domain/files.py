@@ -13,7 +13,8 @@ import attrs
 
 from opscore.domain.documents import decode_json, decode_yaml
 from opscore.domain.errors import InvalidDocument, InvalidFiles, InvalidFlow
-from opscore.domain.flows import Finding, Report, check_flow, check_size
+from opscore.domain.flow_reader import check_flow, check_size
+from opscore.domain.flows import Finding, Report
 from opscore.domain.lines import Lines
 from opscore.domain.workflows import is_workflow, to_definition
 

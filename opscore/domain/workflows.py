@@ -10,7 +10,8 @@ from typing import Any, Mapping, Optional
 
 from opscore.domain.agents import is_id
 from opscore.domain.errors import InvalidFlow
-from opscore.domain.flows import LONGEST_CAPABILITY, MAX_ATTEMPTS, MAX_NODES, nearest
+from opscore.domain.flows import LONGEST_CAPABILITY, MAX_ATTEMPTS, MAX_NODES
+from opscore.domain.spelling import nearest
 
 _TASK_FIELDS = frozenset((
     "taskId", "name", "description", "agentId", "agentCapability", "parameters", "nextTaskId", "maxRetries",

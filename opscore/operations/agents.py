@@ -10,9 +10,9 @@ from opscore.domain.agents import Agent, AgentSpec, AgentState, AgentView, Repor
 from opscore.domain.calls import Probe
 from opscore.domain.documents import encode_json
 from opscore.domain.errors import AgentNotFound, Conflict, Invalid, Unavailable
-from opscore.domain.flows import nearest
 from opscore.domain.instants import Instant
 from opscore.domain.ports import AgentProtocol, Clock, Proof, ReportQuery, Runs, Store
+from opscore.domain.spelling import nearest
 
 _TRIES = 5
 _OPERATORS = ("description", "agent_type", "is_active", "max_concurrency")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Optional, Sequence
 
 from opscore.domain.errors import Conflict, FlowNotFound, Invalid
-from opscore.domain.flows import Finding, Flow, FlowVersion, Report, check_flow, check_size, nearest, read_flow
+from opscore.domain.flow_reader import check_flow, check_size, read_flow
+from opscore.domain.flows import Finding, Flow, FlowVersion, Report
 from opscore.domain.ports import Clock, Store
+from opscore.domain.spelling import nearest
 
 _TRIES = 5
 

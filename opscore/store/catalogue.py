@@ -13,7 +13,8 @@ import orjson
 
 from opscore.domain.agents import Agent, AgentSpec, Report
 from opscore.domain.documents import encode_json
-from opscore.domain.flows import FlowVersion, read_flow
+from opscore.domain.flow_reader import read_flow
+from opscore.domain.flows import FlowVersion
 from opscore.domain.keys import Key
 
 _MOST_FLOWS = 1000

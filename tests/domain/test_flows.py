@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from opscore.domain.errors import InvalidFlow
-from opscore.domain.flows import check_flow, read_flow
+from opscore.domain.flow_reader import check_flow, read_flow
 
 
 def flow(*nodes: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opscore.domain.executions import EXECUTION_MOVES, FINAL, STEP_MOVES
-from opscore.domain.flows import Flow, read_flow
+from opscore.domain.flow_reader import read_flow
+from opscore.domain.flows import Flow
 from opscore.domain.planner import Complete, Progress, Ready, merged_input, passed_on
 from opscore.domain.retries import RetryPolicy
 

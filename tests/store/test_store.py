@@ -31,7 +31,7 @@ from opscore.domain.executions import (
     StepStarted,
     Unit,
 )
-from opscore.domain.flows import read_flow
+from opscore.domain.flow_reader import read_flow
 from opscore.domain.keys import Key
 from opscore.domain.ports import ExecutionQuery
 from opscore.store import SqlStore, migrate_database, open_store

@@ -12,9 +12,9 @@ from aiohttp import web
 from opscore.domain.agents import Report
 from opscore.domain.errors import Invalid
 from opscore.domain.executions import EXECUTION_STATUSES
-from opscore.domain.flows import nearest
 from opscore.domain.instants import Instant, parse
 from opscore.domain.ports import ExecutionQuery
+from opscore.domain.spelling import nearest
 
 DEFAULT_LIMIT = 100
 MOST = 500
