@@ -13,7 +13,7 @@ from marshmallow import INCLUDE, RAISE
 
 from opscore.settings import Settings
 from opscore.testing import open_client
-from opscore.web.api import ROUTES, schemas
+from opscore.web.api import ROUTES, answer_schemas
 
 FLOW = {
     "flow_id": "two",
@@ -45,25 +45,25 @@ async def test_answers_are_as_documented(client: TestClient) -> None:
     assert headers["Location"] == path
     assert started["result"] == {"b": {"n": 3}}
     cases = [
-        ("GET", path, schemas.ExecutionSchema()),
-        ("GET", "/executions", schemas.ExecutionsSchema()),
-        ("GET", f"{path}/results", schemas.ResultsSchema()),
-        ("GET", f"{path}/messages", schemas.MessagesSchema()),
-        ("GET", f"/messages/{started['execution_id']}.a.b", schemas.MessageSchema()),
-        ("GET", f"{path}/events", schemas.EventsSchema()),
-        ("GET", f"{path}/stream", schemas.EventsSchema()),
-        ("GET", "/flows", schemas.FlowsSchema()),
-        ("GET", "/flows/two", schemas.FlowSchema()),
-        ("GET", "/flows/two/versions", schemas.VersionsSchema()),
-        ("POST", "/flows/validate", schemas.ReportSchema()),
-        ("GET", "/agents", schemas.AgentsSchema()),
-        ("GET", "/agents/active", schemas.AgentsSchema()),
-        ("GET", "/agents/echo", schemas.AgentSchema()),
-        ("GET", "/health", schemas.HealthSchema()),
-        ("GET", "/health/live", schemas.HealthSchema()),
-        ("GET", "/health/ready", schemas.HealthSchema()),
-        ("GET", "/status", schemas.StatusSchema()),
-        ("GET", "/metrics", schemas.MetricsSchema()),
+        ("GET", path, answer_schemas.ExecutionSchema()),
+        ("GET", "/executions", answer_schemas.ExecutionsSchema()),
+        ("GET", f"{path}/results", answer_schemas.ResultsSchema()),
+        ("GET", f"{path}/messages", answer_schemas.MessagesSchema()),
+        ("GET", f"/messages/{started['execution_id']}.a.b", answer_schemas.MessageSchema()),
+        ("GET", f"{path}/events", answer_schemas.EventsSchema()),
+        ("GET", f"{path}/stream", answer_schemas.EventsSchema()),
+        ("GET", "/flows", answer_schemas.FlowsSchema()),
+        ("GET", "/flows/two", answer_schemas.FlowSchema()),
+        ("GET", "/flows/two/versions", answer_schemas.VersionsSchema()),
+        ("POST", "/flows/validate", answer_schemas.ReportSchema()),
+        ("GET", "/agents", answer_schemas.AgentsSchema()),
+        ("GET", "/agents/active", answer_schemas.AgentsSchema()),
+        ("GET", "/agents/echo", answer_schemas.AgentSchema()),
+        ("GET", "/health", answer_schemas.HealthSchema()),
+        ("GET", "/health/live", answer_schemas.HealthSchema()),
+        ("GET", "/health/ready", answer_schemas.HealthSchema()),
+        ("GET", "/status", answer_schemas.StatusSchema()),
+        ("GET", "/metrics", answer_schemas.MetricsSchema()),
     ]
     for method, where, schema in cases:
         options: dict[str, Any] = {"headers": {"Accept": "application/json"}}
@@ -73,8 +73,8 @@ async def test_answers_are_as_documented(client: TestClient) -> None:
             status, body, _ = await call(client, method, prefix + where, **options)
             assert status == 200, where
             # A flow's answer is its author's definition, which may hold anything beside what is required.
-            schema.unknown = INCLUDE if isinstance(schema, schemas.FlowSchema) else RAISE
-            if not isinstance(schema, (schemas.FlowsSchema, schemas.VersionsSchema)):
+            schema.unknown = INCLUDE if isinstance(schema, answer_schemas.FlowSchema) else RAISE
+            if not isinstance(schema, (answer_schemas.FlowsSchema, answer_schemas.VersionsSchema)):
                 assert schema.validate(body) == {}, where
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from aiohttp import web
 
 from opscore.domain.agents import AGENT_STATES, AgentSpec
-from opscore.web.api import answers, queries, schemas
+from opscore.web.api import answer_schemas, answers, queries, request_schemas
 from opscore.web.api.documents import operation, query
 from opscore.web.config import BODIES, OPERATIONS
 
-_SPEC = schemas.AgentSpecSchema()
-_TEST = schemas.AgentTestSchema()
+_SPEC = request_schemas.AgentSpecSchema()
+_TEST = request_schemas.AgentTestSchema()
 
 
 @operation(
     "agents",
     "List all agents",
-    answers={200: schemas.AgentsSchema},
+    answers={200: answer_schemas.AgentsSchema},
     parameters=(
         query("state", "string", "only in this state", enum=list(AGENT_STATES)),
         query("capability", "string", "only with this capability"),
@@ -30,7 +30,7 @@ async def list_agents(request: web.Request) -> web.Response:
 @operation(
     "agents",
     "List the agents that are wanted to work",
-    answers={200: schemas.AgentsSchema},
+    answers={200: answer_schemas.AgentsSchema},
     parameters=(
         query("state", "string", "only in this state", enum=list(AGENT_STATES)),
         query("capability", "string", "only with this capability"),
@@ -48,7 +48,7 @@ async def _listed(request: web.Request, *, active_only: bool) -> web.Response:
     return answers.listing(request, "agents", [answers.agent(agent) for agent in agents])
 
 
-@operation("agents", "Get an agent", answers={200: schemas.AgentSchema}, problems=(404,))
+@operation("agents", "Get an agent", answers={200: answer_schemas.AgentSchema}, problems=(404,))
 async def get_agent(request: web.Request) -> web.Response:
     """One agent."""
     return answers.reply(answers.agent(await request.app[OPERATIONS].agents.get(request.match_info["agent_id"])))
@@ -57,7 +57,7 @@ async def get_agent(request: web.Request) -> web.Response:
 @operation(
     "agents",
     "Get what an agent reported of its state",
-    answers={200: schemas.HistorySchema},
+    answers={200: answer_schemas.HistorySchema},
     parameters=(
         query("limit", "integer", "how many", minimum=1, maximum=queries.MOST, default=queries.DEFAULT_LIMIT),
         query("cursor", "string", "next_cursor of the page before"),
@@ -79,13 +79,13 @@ async def get_history(request: web.Request) -> web.Response:
 @operation(
     "agents",
     "Register an agent; the same again changes nothing",
-    answers={201: schemas.AgentSchema, 200: schemas.AgentSchema},
-    body=schemas.AgentSpecSchema,
+    answers={201: answer_schemas.AgentSchema, 200: answer_schemas.AgentSchema},
+    body=request_schemas.AgentSpecSchema,
     problems=(409,),
 )
 async def register_agent(request: web.Request) -> web.Response:
     """201 for a new agent, 200 for the same again."""
-    given = dict(schemas.load(_SPEC, await request.app[BODIES].json(request)))
+    given = dict(request_schemas.load(_SPEC, await request.app[BODIES].json(request)))
     given["name"] = given["name"] or given["agent_id"]
     given["description"] = given["description"] or ""
     given["capabilities"] = tuple(given["capabilities"])
@@ -93,7 +93,7 @@ async def register_agent(request: web.Request) -> web.Response:
     return answers.reply(answers.agent(agent), 201 if is_new else 200)
 
 
-@operation("agents", "Forget an agent", answers={200: schemas.DoneSchema}, problems=(404, 507))
+@operation("agents", "Forget an agent", answers={200: answer_schemas.DoneSchema}, problems=(404, 507))
 async def delete_agent(request: web.Request) -> web.Response:
     """Steps that still need it will fail."""
     agent_id = request.match_info["agent_id"]
@@ -101,10 +101,10 @@ async def delete_agent(request: web.Request) -> web.Response:
     return answers.reply({"message": f"The agent {agent_id} is forgotten.", "status": "deleted"})
 
 
-@operation("agents", "Try an endpoint", answers={200: schemas.ProbeSchema}, body=schemas.AgentTestSchema)
+@operation("agents", "Try an endpoint", answers={200: answer_schemas.ProbeSchema}, body=request_schemas.AgentTestSchema)
 async def test_agent(request: web.Request) -> web.Response:
     """Ask an endpoint whether an agent is there."""
-    given = schemas.load(_TEST, await request.app[BODIES].json(request))
+    given = request_schemas.load(_TEST, await request.app[BODIES].json(request))
     return answers.reply(answers.probe(await request.app[OPERATIONS].agents.test(given["endpoint"], given["protocol"])))
 
 

@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional, TypeVar
 from aiohttp_apispec import docs, json_schema, response_schema
 from marshmallow import Schema
 
-from opscore.web.api.schemas import ProblemSchema
+from opscore.web.api.answer_schemas import ProblemSchema
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 

@@ -10,22 +10,22 @@ from aiohttp import web
 from opscore.domain.agents import is_id
 from opscore.domain.executions import EXECUTION_STATUSES
 from opscore.operations.executions import LONGEST_WAIT, Start
-from opscore.web.api import answers, queries, schemas
+from opscore.web.api import answer_schemas, answers, queries, request_schemas
 from opscore.web.api.documents import header, operation, query
 from opscore.web.auth import API_PREFIX
 from opscore.web.config import BODIES, OPERATIONS
 from opscore.web.middlewares import CALLER
 
-_START = schemas.StartSchema()
-_CANCEL = schemas.CancelSchema()
+_START = request_schemas.StartSchema()
+_CANCEL = request_schemas.CancelSchema()
 _PLAIN_START = frozenset(("flow_id", "input_data"))
 
 
 @operation(
     "executions",
     "Start a flow",
-    answers={202: schemas.StartedSchema, 200: schemas.StartedSchema},
-    body=schemas.StartSchema,
+    answers={202: answer_schemas.StartedSchema, 200: answer_schemas.StartedSchema},
+    body=request_schemas.StartSchema,
     parameters=(
         header(
             "Idempotency-Key",
@@ -62,7 +62,7 @@ def _start_body(given: Any) -> Mapping[str, Any]:
         and is_id(given["flow_id"])
     ):
         return given
-    loaded = dict(schemas.load(_START, given))
+    loaded = dict(request_schemas.load(_START, given))
     loaded["metadata"] = loaded["metadata"] or {}
     return loaded
 
@@ -70,7 +70,7 @@ def _start_body(given: Any) -> Mapping[str, Any]:
 @operation(
     "executions",
     "List executions, newest first",
-    answers={200: schemas.ExecutionsSchema},
+    answers={200: answer_schemas.ExecutionsSchema},
     parameters=(
         query("flow_id", "string", "only of this flow"),
         query("status", "string", "only in this state", enum=list(EXECUTION_STATUSES)),
@@ -93,14 +93,14 @@ async def list_executions(request: web.Request) -> web.Response:
     return answers.listing(request, "executions", items, **more)
 
 
-@operation("executions", "Get an execution", answers={200: schemas.ExecutionSchema}, problems=(404,))
+@operation("executions", "Get an execution", answers={200: answer_schemas.ExecutionSchema}, problems=(404,))
 async def get_execution(request: web.Request) -> web.Response:
     """One execution with its payloads."""
     found = await request.app[OPERATIONS].executions.get(request.match_info["execution_id"])
     return answers.reply(answers.execution(found))
 
 
-@operation("executions", "Get the results of each step", answers={200: schemas.ResultsSchema}, problems=(404,))
+@operation("executions", "Get the results of each step", answers={200: answer_schemas.ResultsSchema}, problems=(404,))
 async def get_results(request: web.Request) -> web.Response:
     """An execution and its steps, with what each was given and gave."""
     found, results = await request.app[OPERATIONS].executions.results(request.match_info["execution_id"])
@@ -113,7 +113,9 @@ async def get_results(request: web.Request) -> web.Response:
     return answers.reply(body)
 
 
-@operation("executions", "Get what travelled along the edges", answers={200: schemas.MessagesSchema}, problems=(404,))
+@operation(
+    "executions", "Get what travelled along the edges", answers={200: answer_schemas.MessagesSchema}, problems=(404,)
+)
 async def list_messages(request: web.Request) -> web.Response:
     """All messages of an execution."""
     execution_id = request.match_info["execution_id"]
@@ -122,7 +124,7 @@ async def list_messages(request: web.Request) -> web.Response:
     return answers.listing(request, "messages", items, execution_id=execution_id)
 
 
-@operation("executions", "Get one message", answers={200: schemas.MessageSchema}, problems=(404,))
+@operation("executions", "Get one message", answers={200: answer_schemas.MessageSchema}, problems=(404,))
 async def get_message(request: web.Request) -> web.Response:
     """One message."""
     found = await request.app[OPERATIONS].executions.message(request.match_info["message_id"])
@@ -132,7 +134,7 @@ async def get_message(request: web.Request) -> web.Response:
 @operation(
     "executions",
     "Get the events of an execution, a page at a time",
-    answers={200: schemas.EventsSchema},
+    answers={200: answer_schemas.EventsSchema},
     parameters=(
         query("after", "integer", "only events above this number", minimum=0, maximum=2**53),
         query("limit", "integer", "how many", minimum=1, maximum=queries.MOST, default=queries.DEFAULT_LIMIT),
@@ -151,15 +153,15 @@ async def list_events(request: web.Request) -> web.Response:
 @operation(
     "executions",
     "Cancel an execution",
-    answers={200: schemas.CancelledSchema},
-    body=schemas.CancelSchema,
+    answers={200: answer_schemas.CancelledSchema},
+    body=request_schemas.CancelSchema,
     body_required=False,
     problems=(404, 409),
 )
 async def cancel_execution(request: web.Request) -> web.Response:
     """Once this is answered, no further call leaves for it."""
     given = await request.app[BODIES].json(request, optional=True)
-    reason = schemas.load(_CANCEL, {} if given is None else given)["reason"]
+    reason = request_schemas.load(_CANCEL, {} if given is None else given)["reason"]
     found = await request.app[OPERATIONS].executions.cancel(request.match_info["execution_id"], reason)
     body = {"message": "The execution is cancelled.", "execution_id": found.execution_id, "status": found.status}
     return answers.reply(body)

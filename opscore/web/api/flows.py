@@ -6,14 +6,14 @@ from typing import Optional
 
 from aiohttp import web
 
-from opscore.web.api import answers, queries, schemas
+from opscore.web.api import answer_schemas, answers, queries, request_schemas
 from opscore.web.api.documents import operation, query
 from opscore.web.config import BODIES, OPERATIONS
 
 _NEWEST_VERSION = 2**31
 
 
-@operation("flows", "List all flows", answers={200: schemas.FlowsSchema})
+@operation("flows", "List all flows", answers={200: answer_schemas.FlowsSchema})
 async def list_flows(request: web.Request) -> web.Response:
     """The newest version of each flow, by id."""
     stored = await request.app[OPERATIONS].flows.list()
@@ -23,7 +23,7 @@ async def list_flows(request: web.Request) -> web.Response:
 @operation(
     "flows",
     "Get a flow",
-    answers={200: schemas.FlowSchema},
+    answers={200: answer_schemas.FlowSchema},
     parameters=(query("version", "integer", "which version; default: the newest", minimum=1, maximum=_NEWEST_VERSION),),
     problems=(404,),
 )
@@ -34,7 +34,7 @@ async def get_flow(request: web.Request) -> web.Response:
     return answers.reply(answers.flow(stored))
 
 
-@operation("flows", "List the versions of a flow", answers={200: schemas.VersionsSchema}, problems=(404,))
+@operation("flows", "List the versions of a flow", answers={200: answer_schemas.VersionsSchema}, problems=(404,))
 async def list_versions(request: web.Request) -> web.Response:
     """All versions, newest first."""
     flow_id = request.match_info["flow_id"]
@@ -45,8 +45,8 @@ async def list_versions(request: web.Request) -> web.Response:
 @operation(
     "flows",
     "Store a new flow (JSON or YAML); the same again changes nothing",
-    answers={201: schemas.FlowSchema, 200: schemas.FlowSchema},
-    body=schemas.FlowDefinitionSchema,
+    answers={201: answer_schemas.FlowSchema, 200: answer_schemas.FlowSchema},
+    body=request_schemas.FlowDefinitionSchema,
     problems=(409,),
 )
 async def create_flow(request: web.Request) -> web.Response:
@@ -60,8 +60,8 @@ async def create_flow(request: web.Request) -> web.Response:
 @operation(
     "flows",
     "Store the next version of a flow (JSON or YAML)",
-    answers={200: schemas.FlowSchema},
-    body=schemas.FlowDefinitionSchema,
+    answers={200: answer_schemas.FlowSchema},
+    body=request_schemas.FlowDefinitionSchema,
     problems=(404, 409),
 )
 async def replace_flow(request: web.Request) -> web.Response:
@@ -71,7 +71,7 @@ async def replace_flow(request: web.Request) -> web.Response:
     return answers.reply(answers.flow(stored))
 
 
-@operation("flows", "Take a flow out of use", answers={200: schemas.DoneSchema}, problems=(404, 507))
+@operation("flows", "Take a flow out of use", answers={200: answer_schemas.DoneSchema}, problems=(404, 507))
 async def delete_flow(request: web.Request) -> web.Response:
     """Its history stays readable."""
     flow_id = request.match_info["flow_id"]
@@ -82,8 +82,8 @@ async def delete_flow(request: web.Request) -> web.Response:
 @operation(
     "flows",
     "Check a definition (JSON or YAML) without storing it",
-    answers={200: schemas.ReportSchema},
-    body=schemas.FlowDefinitionSchema,
+    answers={200: answer_schemas.ReportSchema},
+    body=request_schemas.FlowDefinitionSchema,
 )
 async def validate_flow(request: web.Request) -> web.Response:
     """What is wrong with a definition is an answer here, no error."""

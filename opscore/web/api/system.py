@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from opscore.domain.instants import show
-from opscore.web.api import answers, schemas
+from opscore.web.api import answer_schemas, answers
 from opscore.web.api.documents import operation
 from opscore.web.config import CONFIG, OPERATIONS
 from opscore.web.metrics import exposition
@@ -21,13 +21,17 @@ def _health(request: web.Request, status: str) -> answers.Json:
     }
 
 
-@operation("system", "Whether the process is alive", answers={200: schemas.HealthSchema})
+@operation("system", "Whether the process is alive", answers={200: answer_schemas.HealthSchema})
 async def health(request: web.Request) -> web.Response:
     """Without touching the store."""
     return answers.reply(_health(request, "healthy"))
 
 
-@operation("system", "Whether work would be accepted", answers={200: schemas.HealthSchema, 503: schemas.HealthSchema})
+@operation(
+    "system",
+    "Whether work would be accepted",
+    answers={200: answer_schemas.HealthSchema, 503: answer_schemas.HealthSchema},
+)
 async def ready(request: web.Request) -> web.Response:
     """503 while the store takes no writes, or the server stops."""
     if await request.app[OPERATIONS].overview.is_ready():
@@ -35,13 +39,13 @@ async def ready(request: web.Request) -> web.Response:
     return answers.reply(_health(request, "unavailable"), 503, {"Retry-After": "5"})
 
 
-@operation("system", "The server at a glance", answers={200: schemas.StatusSchema})
+@operation("system", "The server at a glance", answers={200: answer_schemas.StatusSchema})
 async def status(request: web.Request) -> web.Response:
     """Components, and counts of agents, flows and executions."""
     return answers.reply(answers.status(await request.app[OPERATIONS].overview.status(), request.app[CONFIG].version))
 
 
-@operation("system", "Totals, as JSON or for Prometheus", answers={200: schemas.MetricsSchema})
+@operation("system", "Totals, as JSON or for Prometheus", answers={200: answer_schemas.MetricsSchema})
 async def metrics(request: web.Request) -> web.Response:
     """JSON where it is asked for, Prometheus text otherwise."""
     overview = request.app[OPERATIONS].overview

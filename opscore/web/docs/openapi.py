@@ -14,7 +14,8 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
-from opscore.web.api.schemas import FlowDefinitionSchema, ProblemSchema
+from opscore.web.api.answer_schemas import ProblemSchema
+from opscore.web.api.request_schemas import FlowDefinitionSchema
 from opscore.web.auth import API_PREFIX, is_public
 from opscore.web.bodies import YAML_TYPES
 

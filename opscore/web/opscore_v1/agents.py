@@ -12,7 +12,7 @@ from opscore.domain.errors import AgentNotFound, Invalid
 from opscore.domain.instants import parse, show
 from opscore.web.api import answers
 from opscore.web.api.documents import operation
-from opscore.web.api.schemas import load
+from opscore.web.api.request_schemas import load
 from opscore.web.config import BODIES, OPERATIONS
 from opscore.web.opscore_v1 import schemas
 

@@ -8,7 +8,7 @@ from opscore.domain.agents import AgentSpec
 from opscore.operations.webhook import Notice, Signed
 from opscore.web.api import answers
 from opscore.web.api.documents import header, operation
-from opscore.web.api.schemas import load
+from opscore.web.api.request_schemas import load
 from opscore.web.auth import WEBHOOK
 from opscore.web.config import BODIES, OPERATIONS
 from opscore.web.opscore_v1 import schemas

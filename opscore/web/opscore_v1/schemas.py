@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from marshmallow import EXCLUDE, Schema, fields, validate
+from marshmallow import Schema, fields, validate
 
 from opscore.domain.agents import AGENT_STATES, REPORTABLE_STATES
-from opscore.web.api.schemas import id_field, nullable, text_field
+from opscore.web.api.fields import id_field, nullable, text_field
+from opscore.web.api.request_schemas import RequestSchema
 
 
-class _Request(Schema):
-    """Fields nobody here knows are left alone: AgentKit and agents may be newer than the server."""
-
-    class Meta:
-        """Marshmallow's options."""
-
-        unknown = EXCLUDE
-
-
-class StateReportSchema(_Request):
+class StateReportSchema(RequestSchema):
     """What an agent says of its state."""
 
     agentId = id_field(required=True)
@@ -29,7 +21,7 @@ class StateReportSchema(_Request):
     details = fields.Dict(keys=fields.String(), load_default=None, allow_none=True)
 
 
-class TriggerSchema(_Request):
+class TriggerSchema(RequestSchema):
     """A workflow to run: the id of a stored definition, or a definition."""
 
     workflowDefinitionId = id_field(load_default=None, allow_none=True)
@@ -37,7 +29,7 @@ class TriggerSchema(_Request):
     initialPayload = fields.Dict(keys=fields.String(), load_default=None, allow_none=True)
 
 
-class CompletionSchema(_Request):
+class CompletionSchema(RequestSchema):
     """How an agent's task went."""
 
     status = fields.String(required=True, validate=validate.OneOf(("success", "error")))
@@ -45,7 +37,7 @@ class CompletionSchema(_Request):
     error = fields.Raw(load_default=None, allow_none=True)
 
 
-class AgentDetailsSchema(_Request):
+class AgentDetailsSchema(RequestSchema):
     """An agent as AgentKit describes it."""
 
     agentId = id_field(required=True)
@@ -56,7 +48,7 @@ class AgentDetailsSchema(_Request):
     metadata = fields.Dict(keys=fields.String(), load_default=dict, allow_none=True)
 
 
-class NoticeSchema(_Request):
+class NoticeSchema(RequestSchema):
     """What AgentKit says about one of its agents."""
 
     event_type = fields.String(required=True, validate=validate.OneOf(("REGISTER", "DEREGISTER")))

@@ -12,7 +12,7 @@ from opscore.domain.instants import show
 from opscore.operations.sessions import Completion, Session, SessionTask, Trigger
 from opscore.web.api import answers
 from opscore.web.api.documents import header, operation
-from opscore.web.api.schemas import load
+from opscore.web.api.request_schemas import load
 from opscore.web.config import BODIES, OPERATIONS
 from opscore.web.middlewares import CALLER
 from opscore.web.opscore_v1 import schemas
