@@ -113,7 +113,7 @@ class _Reader:
     def _targets(self, tasks: Mapping[str, Mapping[str, Any]], places: Mapping[str, int]) -> None:
         for task_id, task in tasks.items():
             target = task.get("nextTaskId")
-            if target is not None and target not in tasks:
+            if target is not None and not (isinstance(target, str) and target in tasks):
                 hint = nearest(target, tasks) or "."
                 text = f'Task "{task_id}": nextTaskId names the unknown task "{str(target)[:100]}"{hint}'
                 self._error(f"tasks[{places[task_id]}].nextTaskId", text)
