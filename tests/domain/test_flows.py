@@ -72,3 +72,55 @@ def test_what_a_server_adds_is_no_part_of_a_definition() -> None:
     """A flow that was fetched from a server can be stored again as it is."""
     again = read_flow({**flow(A), "flow_version": 3, "created_at": "x", "updated_at": "y"})
     assert again.definition == flow(A)
+
+
+DOERS = [
+    (flow({"id": "a", "agent_id": None, "capability": ""}), "nodes[0].capability", "1 to 200 characters"),
+    (flow({"id": "a", "agent_id": None, "capability": "x" * 201}), "nodes[0].capability", "1 to 200 characters"),
+    (flow({"id": "a", "agent_id": None, "capability": ["x"]}), "nodes[0].capability", "1 to 200 characters"),
+    (flow({"id": "a", "capability": "x"}), "nodes[0].capability", "not both"),
+    (flow({"id": "a", "agent_id": "x y"}), "nodes[0].agent_id", "1 to 100 letters"),
+    (flow({"id": "a", "agent_id": None, "capabilty": "x"}), "nodes[0].capabilty", 'did you mean "capability"?'),
+    (flow(A, kind="workflo"), "kind", 'did you mean "workflow"?'),
+    (flow(A, kind=["flow"]), "kind", "must be one of flow, workflow"),
+    (flow(A, kind=None), "kind", "must be one of flow, workflow"),
+    (flow({"id": "a", "on_error": "ignore"}), "nodes[0].on_error", '"fail", "continue"'),
+    (flow({"id": "a", "on_error": True}), "nodes[0].on_error", '"fail", "continue"'),
+    (flow({"id": "a", "on_error": {}}), "nodes[0].on_error", '"fail", "continue"'),
+    (flow({"id": "a", "on_error": {"output": []}}), "nodes[0].on_error", '"fail", "continue"'),
+    (flow({"id": "a", "on_error": {"agent_id": 5}}), "nodes[0].on_error", '"fail", "continue"'),
+    (flow({"id": "a", "on_error": {"agent_id": "b", "output": {}}}), "nodes[0].on_error", '"fail", "continue"'),
+]
+
+
+@pytest.mark.parametrize(("definition", "place", "text"), DOERS)
+def test_who_does_it_and_what_follows_a_failure_are_checked(definition: dict[str, Any], place: str, text: str) -> None:
+    """An agent or a capability, one of the kinds, one of four ways on: everything else is found where it is."""
+    found = {finding.place: finding.text for finding in check_flow(definition).errors}
+    assert text in found[place]
+
+
+def test_a_node_may_ask_for_a_capability() -> None:
+    """A capability stands for whichever agent has it."""
+    node = read_flow(flow({"id": "a", "agent_id": None, "capability": "x" * 200})).nodes["a"]
+    assert (node.agent_id, node.capability) == (None, "x" * 200)
+
+
+def test_there_are_four_ways_on_after_a_failure() -> None:
+    """Fail, go on, take another output, ask another agent; failing is what happens without a word."""
+    ways: list[Any] = [None, "fail", "continue", {"output": {"n": 1}}, {"agent_id": "b"}]
+    nodes = read_flow(flow(*[{"id": f"n{i}", "on_error": way} for i, way in enumerate(ways)])).nodes.values()
+    found = [(node.on_error.goes_on, node.on_error.output, node.on_error.agent_id) for node in nodes]
+    assert found == [
+        (False, None, None), (False, None, None), (True, None, None), (False, {"n": 1}, None), (False, None, "b"),
+    ]  # fmt: skip
+
+
+def test_a_workflow_may_be_empty_and_leave_its_agents_out() -> None:
+    """What a flow needs, a node and somebody who does it, a workflow does not."""
+    definition = {"flow_id": "w", "kind": "workflow", "nodes": []}
+    assert read_flow(definition).nodes == {}
+    assert read_flow({**definition, "nodes": [{"id": "a"}]}).nodes["a"].agent_id is None
+    for bad in ({**definition, "kind": "flow"}, {**definition, "kind": "flow", "nodes": [{"id": "a"}]}):
+        with pytest.raises(InvalidFlow):
+            read_flow(bad)
