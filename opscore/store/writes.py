@@ -78,11 +78,14 @@ class Translator:
             "at": unit.at,
         }
         if isinstance(first, x.Accepted):
-            return self._accepted(first, params, begins=begins)
-        if finished is not None:
+            writes = self._accepted(first, params, begins=begins)
+        elif begins or finished is None:
+            writes = [(self._sql["begin_execution" if begins else "touch_execution"], params, True)]
+        else:
             return self._finished(finished, params)
-        name = "begin_execution" if begins else "touch_execution"
-        return [(self._sql[name], params, True)]
+        if finished is not None:  # it ends as it begins: there was nothing to do
+            writes += self._finished(finished, {**params, "expected_seq": params["last_seq"]})
+        return writes
 
     def _accepted(self, change: x.Accepted, params: dict[str, Any], *, begins: bool) -> list[Write]:
         new = change.execution

@@ -78,6 +78,22 @@ async def test_an_execution_is_kept_whole(store: SqlStore) -> None:
     assert (totals.completed, totals.running, totals.seconds) == (1, 0, 2.0)
 
 
+async def test_an_execution_may_end_as_it_begins(store: SqlStore) -> None:
+    """One that has nothing to do is written whole by one unit, accepted in it or before; it is over and counted."""
+    new = NewExecution(name(1), "f", 1, input="{}", metadata="{}", priority=0, created_at=10)
+    await store.commit(Unit(name(1), 0, 10, (Accepted(new), Started(), Finished("completed", 0.0))))
+    queued = NewExecution(name(2), "f", 1, input="{}", metadata="{}", priority=0, created_at=20)
+    await store.commit(Unit(name(2), 0, 20, (Accepted(queued),)))
+    await store.commit(Unit(name(2), 1, 21, (Started(), Finished("completed", 0.0))))
+    for number, seq, at in ((1, 3, 10), (2, 3, 21)):
+        found = await store.execution(name(number))
+        assert (found.status, found.last_seq, found.outputs) == ("completed", seq, {})
+        assert (found.started_at, found.completed_at) == (at, at)
+    assert await store.open_runs("", 10) == []
+    totals = await store.totals()
+    assert (totals.completed, totals.running, totals.pending) == (2, 0, 0)
+
+
 async def test_a_failing_unit_fails_alone(store: SqlStore) -> None:
     """Of many units in one batch only the stale one is left out, and leaves nothing behind."""
     await store.commit(accepted(1))
