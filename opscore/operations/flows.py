@@ -40,7 +40,7 @@ class Flows:
                     f'The flow "{flow.flow_id}" exists with another definition; PUT makes a new version of it.'
                 )
             try:
-                return await self._add(flow), True
+                return await self._add(flow, current), True
             except Conflict:
                 continue
         raise Conflict(f'The flow "{flow.flow_id}" is being changed by somebody else; try again.')
@@ -64,7 +64,7 @@ class Flows:
             if current.flow.definition == flow.definition:
                 return current
             try:
-                return await self._add(flow)
+                return await self._add(flow, current)
             except Conflict:
                 continue
         raise Conflict(f'The flow "{flow_id}" is being changed by somebody else; try again.')
@@ -82,7 +82,7 @@ class Flows:
             if current is not None and current.flow.definition == flow.definition:
                 return current
             try:
-                return await self._add(flow)
+                return await self._add(flow, current)
             except Conflict:
                 continue
         raise Conflict(f'The flow "{flow.flow_id}" is being changed by somebody else; try again.')
@@ -140,13 +140,21 @@ class Flows:
         except FlowNotFound:
             return None
 
-    async def _add(self, flow: Flow) -> FlowVersion:
-        try:
-            newest = (await self._store.flow_versions(flow.flow_id))[0].flow.version
-        except FlowNotFound:
-            newest = 0
-        numbered = read_flow(flow.definition, newest + 1)
+    async def _add(self, flow: Flow, current: Optional[FlowVersion]) -> FlowVersion:
+        """Write the version after the current one. Raises Conflict when that is not the newest any more."""
+        number = await self._newest(flow.flow_id) if current is None else current.flow.version
+        numbered = read_flow(flow.definition, number + 1)
         return await self._store.add_flow_version(numbered, self._clock.now())
+
+    async def _newest(self, flow_id: str) -> int:
+        """The number of the newest version of a flow that was deleted; 0 where there never was one."""
+        try:
+            newest = (await self._store.flow_versions(flow_id))[0].flow.version
+        except FlowNotFound:
+            return 0
+        if await self._current(flow_id) is not None:
+            raise Conflict(f'The flow "{flow_id}" was stored by somebody else in this moment.')
+        return newest
 
 
 def _checked(definition: Any) -> Flow:

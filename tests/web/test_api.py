@@ -150,6 +150,18 @@ async def test_flows_are_yaml_too_and_have_versions(client: TestClient) -> None:
     assert (await call(client, "GET", "/flows/y?version=2"))[0] == 200
 
 
+async def test_a_flow_stored_many_times_at_once_is_stored_once(client: TestClient) -> None:
+    """Of many equal definitions at the same moment one makes a version, and the others find it."""
+    flow = {**FLOW, "flow_id": "many"}
+    stored = await asyncio.gather(*[call(client, "POST", "/flows", json=flow) for _ in range(8)])
+    assert sorted(status for status, _, _ in stored) == [200] * 7 + [201]
+    replaced = await asyncio.gather(*[call(client, "PUT", "/flows/many", json={**flow, "name": "N"}) for _ in range(8)])
+    assert {answer["flow_version"] for _, answer, _ in replaced} == {2}
+    await call(client, "DELETE", "/flows/many")
+    stored = await asyncio.gather(*[call(client, "POST", "/flows", json=flow) for _ in range(8)])
+    assert {answer["flow_version"] for _, answer, _ in stored} == {3}
+
+
 async def test_metrics_for_prometheus(client: TestClient) -> None:
     """Without a wish for JSON the metrics are Prometheus text."""
     async with client.get("/metrics") as answer:
