@@ -7,7 +7,6 @@ from typing import Any, Literal, Mapping, Optional, Sequence
 import attrs
 import orjson
 
-from opscore.domain.agents import is_id
 from opscore.domain.calls import Answered, Outcome, Refused
 from opscore.domain.errors import AgentNotFound, Conflict, ExecutionNotFound, Invalid, NotFound, Stale
 from opscore.domain.executions import FINAL, Execution, NewExecution, Step
@@ -155,22 +154,19 @@ class Sessions:
 
     async def _completed_before(self, execution_id: str, node_id: str, completion: Completion) -> str:
         step = await self._step(execution_id, node_id)
-        if step is None:
-            raise NotFound("No open task has this id.", error_code="TASK_NOT_FOUND")
-        if step.status == "completed" and completion.is_success:
+        if step is not None and step.status == ("completed" if completion.is_success else "failed"):
             return task_id(execution_id, node_id)
-        if step.status == "failed" and not completion.is_success:
-            return task_id(execution_id, node_id)
-        state = f"is {step.status}" if step.status in FINAL else "is not held by an agent now"
+        state = f"is {step.status}" if step is not None and step.status in FINAL else "is not held by an agent now"
         raise Conflict(f"The task {state}; it cannot be completed.", error_code="TASK_NOT_OPEN")
 
     async def _step(self, execution_id: str, node_id: str) -> Optional[Step]:
-        if not execution_id or not is_id(node_id):
-            return None
+        """The step of a task, None before its turn has come. Raises NotFound."""
         try:
-            await self._store.execution(execution_id)
+            execution = await self._store.execution(execution_id)
         except ExecutionNotFound:
-            return None
+            raise _no_task() from None
+        if node_id not in (await self._store.flow(execution.flow_id, execution.flow_version)).flow.nodes:
+            raise _no_task()
         return next((step for step in await self._store.steps(execution_id) if step.node_id == node_id), None)
 
     async def _definition(self, wanted: Trigger) -> FlowVersion:
@@ -180,6 +176,10 @@ class Sessions:
         if wanted.definition_id is not None:
             return await self._flows.get(wanted.definition_id)
         return await self._flows.put(to_definition(wanted.definition))
+
+
+def _no_task() -> NotFound:
+    return NotFound("No task has this id.", error_code="TASK_NOT_FOUND")
 
 
 def _first_input(flow: Flow, payload: Optional[Mapping[str, Any]]) -> Mapping[str, Any]:
