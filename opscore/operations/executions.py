@@ -40,6 +40,8 @@ class Start:
     idempotency_key: Optional[str] = None
     caller: str = ""
     """Whose idempotency key it is: two callers may use the same one."""
+    asked: Optional[Mapping[str, Any]] = attrs.field(default=None, hash=False)
+    """The request that the idempotency key stands for, where these are not its own words."""
 
 
 @attrs.frozen
@@ -75,11 +77,10 @@ class Executions:
         if wanted.priority is not None and wanted.priority not in PRIORITIES:
             raise Invalid("priority must be from 0 to 10.", details={"priority": ["Must be from 0 to 10."]})
         now = self._clock.now()
-        idempotency = self._idempotency(wanted, now)
-        if idempotency is not None:
-            before = await self._started_before(idempotency)
-            if before is not None:
-                return before
+        idempotency = _idempotency(wanted.idempotency_key, wanted.caller, wanted.asked or _asked(wanted), now)
+        before = await self._started_before(idempotency) if idempotency else None
+        if before is not None:
+            return before
         flow = (await self._flows.get(wanted.flow_id, wanted.flow_version)).flow
         _check_doers(flow, wanted.agent_id)
         execution = self._new(wanted, flow, now)
@@ -108,18 +109,15 @@ class Executions:
             agent_id=wanted.agent_id,
         )
 
-    def _idempotency(self, wanted: Start, now: int) -> Optional[Idempotency]:
-        key = wanted.idempotency_key
-        if key is None:
-            return None
-        if not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
-            raise Invalid(f"Idempotency-Key must have 1 to {LONGEST_KEY} printable ASCII characters.")
-        asked = attrs.asdict(wanted, recurse=False)
-        del asked["idempotency_key"]
-        if wanted.agent_id is None:
-            del asked["agent_id"]
-        digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
-        return Idempotency(f"{wanted.caller}:{key}", digest, after(now, IDEMPOTENCY_SECONDS))
+    async def started_before(self, key: Optional[str], caller: str, asked: Mapping[str, Any]) -> Optional[NewExecution]:
+        """What the same idempotency key and request started before; None when they did not.
+
+        Raises:
+            Invalid: It can be no key.
+            Conflict: The key was used for another request.
+        """
+        idempotency = _idempotency(key, caller, asked, self._clock.now())
+        return await self._started_before(idempotency) if idempotency else None
 
     async def _started_before(self, idempotency: Idempotency) -> Optional[NewExecution]:
         found = await self._store.started_as(idempotency.key, self._clock.now())
@@ -215,6 +213,23 @@ class Executions:
         execution = await self._store.execution(execution_id)
         stored = await self._store.flow(execution.flow_id, execution.flow_version)
         return execution, stored.flow, await self._store.steps(execution_id)
+
+
+def _idempotency(key: Optional[str], caller: str, asked: Mapping[str, Any], now: int) -> Optional[Idempotency]:
+    if key is None:
+        return None
+    if not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
+        raise Invalid(f"Idempotency-Key must have 1 to {LONGEST_KEY} printable ASCII characters.")
+    digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return Idempotency(f"{caller}:{key}", digest, after(now, IDEMPOTENCY_SECONDS))
+
+
+def _asked(wanted: Start) -> Mapping[str, Any]:
+    asked = attrs.asdict(wanted, recurse=False)
+    del asked["idempotency_key"], asked["asked"]
+    if wanted.agent_id is None:
+        del asked["agent_id"]
+    return asked
 
 
 def _check_doers(flow: Flow, agent_id: Optional[str]) -> None:

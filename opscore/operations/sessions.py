@@ -93,13 +93,23 @@ class Sessions:
     async def trigger(self, wanted: Trigger) -> NewExecution:
         """Start a session; durable when this returns.
 
+        The same idempotency key and request within 24 hours give the same session again, whatever became of the agent
+        and the definition meanwhile.
+
         Raises:
             AgentNotFound: The agent is not registered.
             FlowNotFound: No workflow has this id.
             Invalid: The definition is missing, given twice, or can not run.
+            Conflict: The idempotency key was used for another request.
             Overloaded: Too many executions wait already.
             Unavailable: The server is stopping.
         """
+        asked = attrs.asdict(
+            wanted, recurse=False, filter=lambda field, _: field.name not in ("idempotency_key", "caller")
+        )
+        before = await self._executions.started_before(wanted.idempotency_key, wanted.caller, asked)
+        if before is not None:
+            return before
         if self._store.agent_now(wanted.agent_id) is None:
             raise AgentNotFound(f'There is no agent "{wanted.agent_id[:100]}".')
         stored = await self._definition(wanted)
@@ -111,6 +121,7 @@ class Sessions:
                 agent_id=wanted.agent_id,
                 idempotency_key=wanted.idempotency_key,
                 caller=wanted.caller,
+                asked=asked,
             )
         )
 
