@@ -71,10 +71,10 @@ class Webhook:
         # Bytes, for compare_digest refuses text that is not ASCII (HAZARDS 18).
         if not hmac.compare_digest(digest.encode(), signature.strip().lower().encode("utf-8", "surrogateescape")):
             raise _refused("X-AgentKit-Signature does not fit the body and the timestamp.")
-        at = int(timestamp) * SECOND
-        if abs(self._clock.now() - at) > WINDOW * SECOND:
+        at = int(timestamp)
+        if abs(self._clock.now() // SECOND - at) > WINDOW:  # whole seconds: the sender's fraction is not known
             raise _refused(f"X-AgentKit-Timestamp is more than {WINDOW:g} seconds from now.")
-        return Proof(digest, at + int(WINDOW * SECOND) + SECOND)
+        return Proof(digest, (at + int(WINDOW) + 1) * SECOND)
 
     async def take(self, notice: Notice, proof: Optional[Proof]) -> str:
         """Do what a notice says; what was done, in a sentence.
