@@ -16,6 +16,10 @@ JSON = "application/json"
 YAML = "application/yaml"
 START, FLOWS, AGENTS, CHECK = "/flows/execute", "/flows", "/agents", "/flows/validate"
 KEYS, CANCEL = "/keys", "/executions/unknown/cancel"
+DIALECT = "/v1/opscore"
+STATE, WORKFLOW = f"{DIALECT}/agent/echo/state", f"{DIALECT}/agent/echo/workflow"
+NOTIFY, COMPLETE = f"{DIALECT}/internal/agent/notify", f"{DIALECT}/task/unknown/complete"
+HISTORY = "/agents/echo/history"
 NODE = {"id": "a", "agent_id": "echo"}
 
 
@@ -76,6 +80,79 @@ def plain(**fields: Any) -> dict[str, Any]:
 def one(**fields: Any) -> dict[str, Any]:
     return {"flow_id": "bad", "nodes": [{**NODE, **fields}]}
 
+
+def state(name: str, status: int = 400, code: str = "VALIDATION_ERROR", **changed: Any) -> Bad:
+    body = {"agentId": "echo", "timestamp": "2026-01-31T12:00:00Z", "state": "idle", **changed}
+    sent = {field: value for field, value in body.items() if value is not ...}
+    return Bad(f"state: {name}", "POST", STATE, status, code, sent)
+
+
+def at(timestamp: Any) -> Bad:
+    return state(f"at {str(timestamp)[:30]!r}", timestamp=timestamp)
+
+
+def tasks(fault: str, /, *listed: Any, **more: Any) -> Bad:
+    body = {"workflowDefinition": {"id": "bad", "name": "Bad", "tasks": list(listed), **more}}
+    return Bad(f"workflow: {fault}", "POST", WORKFLOW, 400, "INVALID_FLOW", body)
+
+
+def trigger(name: str, body: Any, status: int = 400, code: str = "VALIDATION_ERROR", **options: Any) -> Bad:
+    return Bad(f"trigger: {name}", "POST", WORKFLOW, status, code, body, **options)
+
+
+def complete(name: str, body: Any, status: int = 400, code: str = "VALIDATION_ERROR") -> Bad:
+    return Bad(f"complete: {name}", "POST", COMPLETE, status, code, body)
+
+
+def notice(name: str, body: Any, status: int = 400, code: str = "VALIDATION_ERROR") -> Bad:
+    return Bad(f"notice: {name}", "POST", NOTIFY, status, code, body)
+
+
+def details(name: str, **changed: Any) -> Bad:
+    return notice(name, {"event_type": "REGISTER", "agent_details": {"agentId": "bad", **changed}})
+
+
+def bodies(path: str) -> list[Bad]:
+    """What no route takes as its body."""
+    kinds = {"application/x-www-form-urlencoded": b"a=b", "text/plain": b"{}", YAML: b"a: 1", "": b"{}"}
+    codes = {
+        "broken": b'{"a": ',
+        "empty": b"",
+        "not UTF-8": b'{"a": "\xff"}',
+        "deep": b'{"a":' * 65 + b"1" + b"}" * 65,
+        "very deep": b"[" * 100_000,
+        "duplicate keys": b'{"a": 1, "a": 2}',
+        "NaN": b'{"a": NaN}',
+        "2**63": b'{"a": 9223372036854775808}',
+        "lone surrogate": b'{"a": "\\ud800"}',
+        "a bare word": b"nul",
+    }
+    unsupported = (415, "UNSUPPORTED_MEDIA_TYPE")
+    compressed = {"Content-Encoding": "gzip"}
+    return [
+        *[Bad(f"{path}: {name}", "POST", path, 400, "INVALID_JSON", body) for name, body in codes.items()],
+        *[Bad(f"{path}: {name}", "POST", path, 400, "VALIDATION_ERROR", given) for name, given in VALUES.items()],
+        *[Bad(f"{path}: as {kind!r}", "POST", path, *unsupported, body, kind=kind) for kind, body in kinds.items()],
+        Bad(f"{path}: in UTF-16", "POST", path, *unsupported, b"{}", kind=f"{JSON}; charset=utf-16"),
+        Bad(f"{path}: gzip", "POST", path, *unsupported, gzip.compress(b"{}"), compressed),
+        Bad(f"{path}: gzip bomb", "POST", path, *unsupported, gzip.compress(b" " * 50_000_000), compressed),
+        Bad(f"{path}: deflate", "POST", path, *unsupported, b"{}", {"Content-Encoding": "deflate"}),
+        Bad(f"{path}: 2 MiB", "POST", path, 413, "TOO_LARGE", b" " * 2 * 1024 * 1024),
+        *[
+            Bad(f"{path}: {method}", method, path, 405, "METHOD_NOT_ALLOWED", b"{}")
+            for method in ("PUT", "PATCH", "DELETE", "OPTIONS", *(() if path == STATE else ("GET",)))
+        ],
+    ]
+
+
+def ids(path: str, method: str, status: int, code: str, body: Any = None) -> list[Bad]:
+    """Ids that are none, in the place of ``*``."""
+    names = ("unknown", "a%20b", "%00", "a%0Ab", "x" * 2_000, "%F0%9F%A4%96", "..%5C", "%ED%A0%80", "'--", "a;b", "%22")
+    return [Bad(f"{path} of {one[:20]}", method, path.replace("*", one), status, code, body) for one in names]
+
+
+VALUES = {"a list": [], "a number": 5, "text": "a", "true": True, "an empty object": {}}
+TASK = {"taskId": "a"}
 
 TABLE = [
     raw("broken", b'{"flow_id": '),
@@ -212,6 +289,145 @@ TABLE = [
     host("malformed", "[::1"),
     origin("https://evil.example"),
     origin("null"),
+    *bodies(STATE), *bodies(WORKFLOW), *bodies(COMPLETE), *bodies(NOTIFY),
+    *ids(f"{DIALECT}/agent/*/state", "GET", 404, "AGENT_NOT_FOUND"),
+    *ids(f"{DIALECT}/agent/*/workflow", "POST", 404, "AGENT_NOT_FOUND", {"workflowDefinitionId": "f"}),
+    *ids(f"{DIALECT}/session/*", "GET", 404, "EXECUTION_NOT_FOUND"),
+    *ids(f"{DIALECT}/task/*/complete", "POST", 404, "TASK_NOT_FOUND", {"status": "success"}),
+    *ids(f"{DIALECT}/task/a:*/complete", "POST", 404, "TASK_NOT_FOUND", {"status": "error"}),
+    *ids("/agents/*/history", "GET", 404, "AGENT_NOT_FOUND"),
+    Bad("session: not that method", "POST", f"{DIALECT}/session/a", 405, "METHOD_NOT_ALLOWED", {}),
+    Bad("history: not that method", "POST", HISTORY, 405, "METHOD_NOT_ALLOWED", {}),
+    Bad("dialect: nothing there", "GET", f"{DIALECT}/agents", 404, "NOT_FOUND"),
+    Bad("dialect: not under the other face", "GET", f"/api{STATE}", 404, "NOT_FOUND"),
+    Bad("dialect: a slash too many", "GET", f"{STATE}/", 404, "NOT_FOUND"),
+    Bad("dialect: a slash in the id", "GET", f"{DIALECT}/agent/a%2Fb/state", 404, "AGENT_NOT_FOUND"),
+    Bad("dialect: no id", "GET", f"{DIALECT}/agent//state", 404, "NOT_FOUND"),
+    Bad("dialect: foreign origin", "POST", NOTIFY, 403, "FORBIDDEN", {}, {"Origin": "https://evil.example"}),
+    Bad("dialect: foreign host", "POST", STATE, 403, "FORBIDDEN", {}, {"Host": "evil.example"}),
+    state("of an agent that is not there", 400, agentId="unknown"),
+    state("no agent", agentId=...),
+    state("agent of a wrong type", agentId=5),
+    state("agent null", agentId=None),
+    state("agent with a newline", agentId="echo\n"),
+    state("agent with NUL", agentId="echo\x00"),
+    state("no timestamp", timestamp=...),
+    state("no state", state=...),
+    state("unknown", state="unknown"),
+    state("in capitals", state="IDLE"),
+    state("with a space", state=" idle"),
+    state("another word", state="busy"),
+    state("of a wrong type", state=1),
+    state("null", state=None),
+    state("a list", state=["idle"]),
+    state("an object", state={"idle": 1}),
+    state("details are text", details="x"),
+    state("details are a list", details=[]),
+    state("details are a number", details=0),
+    state("details are false", details=False),
+    *[at(value) for value in (None, 5, 1.5, True, [], {}, "", "now", "12:00", "1700000000", "2026-02-30T00:00:00Z")],
+    *[at(value) for value in ("2026-01-31T12:00:00+25:00", "2026-01-31T12:00:60Z", "2026-13-01", "\x00", "9" * 5000)],
+    *[at(value) for value in ("10000-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+00:01")],
+    *[at(value) for value in ("0000-01-01T00:00:00Z", "-0001-01-01T00:00:00Z", "+12026-01-31T12:00:00Z")],
+    trigger("neither", {"initialPayload": {}}),
+    trigger("both", {"workflowDefinitionId": "f", "workflowDefinition": {"id": "bad", "tasks": []}}),
+    trigger("id of a wrong type", {"workflowDefinitionId": 5}),
+    trigger("id with a slash", {"workflowDefinitionId": "../f"}),
+    trigger("id with NUL", {"workflowDefinitionId": "f\x00"}),
+    trigger("id too long", {"workflowDefinitionId": "f" * 101}),
+    trigger("unknown id", {"workflowDefinitionId": "unknown"}, 404, "FLOW_NOT_FOUND"),
+    trigger("definition is text", {"workflowDefinition": "f"}),
+    trigger("definition is a list", {"workflowDefinition": []}),
+    trigger("payload is text", {"workflowDefinitionId": "f", "initialPayload": "x"}),
+    trigger("payload is a list", {"workflowDefinitionId": "f", "initialPayload": []}),
+    trigger("key too long", {"workflowDefinitionId": "f"}, headers={"Idempotency-Key": "k" * 256}),
+    trigger("key not ASCII", {"workflowDefinitionId": "f"}, headers={"Idempotency-Key": "k\u00e9"}),
+    trigger("empty definition", {"workflowDefinition": {}}, code="INVALID_FLOW"),
+    trigger("a flow", {"workflowDefinition": {"flow_id": "bad", "nodes": [NODE]}}, code="INVALID_FLOW"),
+    tasks("no id", TASK, id=None),
+    tasks("id of a wrong type", TASK, id=7),
+    tasks("id with NUL", TASK, id="a\x00"),
+    tasks("id of two lines", TASK, id="a\n"),
+    tasks("name of a wrong type", TASK, name=["W"]),
+    tasks("description of a wrong type", TASK, description=5),
+    tasks("version of a wrong type", TASK, version=2),
+    tasks("metadata of a wrong type", TASK, metadata="m"),
+    tasks("tasks are an object", tasks={}),
+    tasks("tasks are null", tasks=None),
+    tasks("tasks are text", tasks="ab"),
+    tasks("a task is text", "a"),
+    tasks("a task is null", None),
+    tasks("a task is a list", [TASK]),
+    tasks("no taskId", {}),
+    tasks("taskId of a wrong type", {"taskId": 1}),
+    tasks("taskId is a list", {"taskId": ["a"]}),
+    tasks("taskId with a colon", {"taskId": "a:b"}),
+    tasks("taskId twice", TASK, TASK),
+    tasks("unknown next", {**TASK, "nextTaskId": "z"}),
+    tasks("next is a list", {**TASK, "nextTaskId": ["a"]}),
+    tasks("next is an object", {**TASK, "nextTaskId": {}}),
+    tasks("next is empty", {**TASK, "nextTaskId": ""}),
+    tasks("next is itself", {**TASK, "nextTaskId": "a"}),
+    tasks("a circle", {**TASK, "nextTaskId": "b"}, {"taskId": "b", "nextTaskId": "a"}),
+    tasks("a circle after the first", TASK, {"taskId": "b", "nextTaskId": "c"}, {"taskId": "c", "nextTaskId": "b"}),
+    tasks("one is never reached", {**TASK, "nextTaskId": "c"}, {"taskId": "b"}, {"taskId": "c"}),
+    tasks("1,001 tasks", *[{"taskId": f"t{n}"} for n in range(1001)]),
+    tasks("1,001 times the same", *[TASK] * 1001),
+    tasks("1,000 times the same", *[TASK] * 1000),
+    tasks("over 256 KiB", {**TASK, "parameters": {"a": "x" * 300_000}}),
+    tasks("nearly a field", {**TASK, "parameter": {}}),
+    tasks("agent of a wrong type", {**TASK, "agentId": 5}),
+    tasks("agent with spaces", {**TASK, "agentId": "a b"}),
+    tasks("capability of a wrong type", {**TASK, "agentCapability": ["x"]}),
+    tasks("no capability", {**TASK, "agentCapability": ""}),
+    tasks("parameters are a list", {**TASK, "parameters": []}),
+    tasks("parameters are text", {**TASK, "parameters": "x"}),
+    *[tasks(f"maxRetries {value!r}", {**TASK, "maxRetries": value}) for value in (-1, True, 1e9, 10**9, 1.5, "1", [])],
+    *[tasks(f"timeoutSeconds {value!r}", {**TASK, "timeoutSeconds": value}) for value in (0, -1, "5", True, 1e12, [])],
+    tasks("fallback output is text", {**TASK, "fallbackOutput": "x"}),
+    tasks("fallback agent with spaces", {**TASK, "fallbackAgentId": "a b"}),
+    complete("no status", {"output": {}}),
+    complete("another status", {"status": "done"}),
+    complete("status in capitals", {"status": "SUCCESS"}),
+    complete("status of a wrong type", {"status": 1}),
+    complete("status null", {"status": None}),
+    complete("status is a list", {"status": ["success"]}),
+    complete("unknown task", {"status": "success", "output": {"a": "x" * 500_000}}, 404, "TASK_NOT_FOUND"),
+    complete("unknown task failed", {"status": "error", "error": {"message": 5}}, 404, "TASK_NOT_FOUND"),
+    notice("no event", {"agent_details": {"agentId": "bad"}}),
+    notice("another event", {"event_type": "UPDATE", "agent_details": {"agentId": "bad"}}),
+    notice("event in small letters", {"event_type": "register", "agent_details": {"agentId": "bad"}}),
+    notice("event of a wrong type", {"event_type": ["REGISTER"], "agent_details": {"agentId": "bad"}}),
+    notice("no details", {"event_type": "REGISTER"}),
+    notice("details are null", {"event_type": "REGISTER", "agent_details": None}),
+    notice("details are a list", {"event_type": "REGISTER", "agent_details": []}),
+    notice("details are text", {"event_type": "DEREGISTER", "agent_details": "bad"}),
+    details("no id", agentId=None),
+    details("id of a wrong type", agentId=5),
+    details("id with a slash", agentId="a/b"),
+    details("id with NUL", agentId="a\x00"),
+    details("id too long", agentId="a" * 101),
+    details("name of a wrong type", agentName={}),
+    details("name too long", agentName="x" * 201),
+    details("version of a wrong type", version=1.5),
+    details("version too long", version="1" * 101),
+    details("capabilities are text", capabilities="all"),
+    details("capabilities are numbers", capabilities=[1]),
+    details("too many capabilities", capabilities=["x"] * 201),
+    details("a capability too long", capabilities=["x" * 201]),
+    details("endpoint of a wrong type", contactEndpoint=5),
+    details("endpoint too long", contactEndpoint="http://127.0.0.1/" + "x" * 2000),
+    details("endpoint without a host", contactEndpoint="http://"),
+    details("endpoint with a secret", contactEndpoint="http://user:secret@127.0.0.1:1"),
+    details("endpoint in a forbidden network", contactEndpoint="http://169.254.169.254/latest"),
+    details("endpoint with a bad port", contactEndpoint="http://127.0.0.1:99999/"),
+    details("endpoint with a broken host", contactEndpoint="http://[::1"),
+    details("metadata is text", metadata="m"),
+    details("metadata is a list", metadata=[]),
+    *[query(f"cursor={text}", HISTORY) for text in ("", "x", "%21%21", "%FF%FE", "MQ", "MS4", "LjE", "MS4tMQ")],
+    *[query(f"cursor={text}", HISTORY) for text in ("MS4x=", "MS4x%0A", "MS4y\u0663", "a" * 500, "OTk5" * 20)],
+    *[query(f"limit={text}", HISTORY) for text in ("0", "501", "-1", "1.5", "many", "", "%D9%A3", "1" * 30)],
+    *[query(f"state={text}", path) for text in ("", "busy", "IDLE", "%00") for path in (AGENTS, f"{AGENTS}/active")],
 ]  # fmt: skip
 
 
@@ -229,7 +445,7 @@ async def _send(client: TestClient, bad: Bad, prefix: str = "") -> tuple[int, di
 
 
 async def test_every_bad_input_is_refused_as_documented() -> None:
-    """Each row gets its status and code as a whole problem, on both faces, and the server is well afterwards."""
+    """Each row gets its status and code as a whole problem, on both faces; nothing came of it, and all is well."""
     assert len(TABLE) >= 60
     wrong = []
 
@@ -240,14 +456,18 @@ async def test_every_bad_input_is_refused_as_documented() -> None:
         async with client.post(FLOWS, json={"flow_id": "f", "nodes": [NODE]}) as stored:
             assert stored.status == 201
         for bad in TABLE:
-            for prefix in ("", "/api/v1"):
+            for prefix in ("",) if bad.path.startswith(("/v1/", "/api/")) else ("", "/api/v1"):
                 status, body, headers = await _send(client, bad, prefix)
                 shape = {"type", "title", "status", "detail", "message", "error_code", "details", "request_id"}
                 if (status, body.get("error_code")) != (bad.status, bad.code) or body.keys() != shape:
                     wrong.append((prefix + bad.name, status, body))
                 assert headers["Content-Type"].startswith("application/problem+json"), bad.name
                 assert headers["X-Request-ID"] == body["request_id"]
+                assert ("Allow" in headers) == (status == 405), bad.name
         assert not wrong
+        for listed, count in (("agents", 1), ("flows", 1), ("executions", 0)):
+            async with client.get(f"/{listed}") as answer:
+                assert (await answer.json())["count"] == count
         async with client.post(f"{START}?wait=5", json=plain(input_data={"n": 1})) as done:
             assert (await done.json())["result"] == {"a": {"n": 1}}
 
