@@ -9,12 +9,13 @@ from typing import Any, AsyncIterator
 import pytest
 import pytest_asyncio
 
-from opscore.domain.agents import AgentSpec
+from opscore.domain.agents import AgentSpec, Report
 from opscore.domain.errors import (
     AgentNotFound,
     Conflict,
     ExecutionNotFound,
     FlowNotFound,
+    Replayed,
     Stale,
     StoreError,
     StoreFull,
@@ -33,8 +34,9 @@ from opscore.domain.executions import (
 )
 from opscore.domain.flow_reader import read_flow
 from opscore.domain.keys import Key
-from opscore.domain.ports import ExecutionQuery
+from opscore.domain.ports import ExecutionQuery, Proof, ReportQuery
 from opscore.store import SqlStore, migrate_database, open_store
+from opscore.store.catalogue import agent_to_text
 from opscore.store.migrate import known_migrations
 from opscore.store.sqlite import Database
 from opscore.store.statements import load_statements
@@ -267,6 +269,103 @@ async def test_what_is_not_ours_is_refused_in_one_line(tmp_path: Path) -> None:
         await migrate_database(str(tmp_path / "text.db"), now=1, timeout=30)
     with pytest.raises(StoreError, match="cannot be opened"):
         await migrate_database(str(tmp_path / "no" / "where.db"), now=1, timeout=30)
+
+
+async def test_a_database_of_the_first_schema_is_upgraded(tmp_path: Path) -> None:
+    """Opening brings it up to date: agents, flows and open executions are there, and what is new has its default."""
+    path = str(tmp_path / "store.db")
+    first = known_migrations()[0]
+    spec = AgentSpec("a", "A", "spine", "http://127.0.0.1:9", "does", ("x",), max_concurrency=2, metadata={"k": 1})
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "CREATE TABLE schema_migrations "
+            "(version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)"
+        )
+        connection.execute("INSERT INTO schema_migrations VALUES (1, ?, ?, 5)", (first.name, first.checksum))
+        connection.executescript(first.sql.replace("/* sqlite: ", "").replace(" */", ""))
+        row = ("a", agent_to_text(spec), "idle", "{}", 7, 5, 6)
+        connection.execute("INSERT INTO agents VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        connection.execute("INSERT INTO flows VALUES ('f', 1, 5, NULL)")
+        definition = (
+            '{"flow_id": "f", "nodes": [{"id": "n", "agent_id": "a"}, '
+            '{"id": "m", "agent_id": "a", "depends_on": ["n"]}]}'
+        )
+        connection.execute("INSERT INTO flow_versions VALUES ('f', 1, ?, 5)", (definition,))
+        execution = (name(1), "f", 1, "running", 3, 5, 10, 20, 10, None, 999, None, None, "u", '{"k":"v"}')
+        connection.execute(f"INSERT INTO executions VALUES ({', '.join('?' * 15)})", execution)
+        connection.execute("INSERT INTO execution_inputs VALUES (?, ?)", (name(1), '{"n":1}'))
+        done = (name(1), "n", "a", "completed", 0, 1, 0, 10, 10, 15, None, None, None, '{"x":1}', None, None)
+        waits = (name(1), "m", "a", "waiting", 1, 1, 1, 15, 15, None, "retry", 20, 30, None, "E", "no ink")
+        connection.executemany(f"INSERT INTO steps VALUES ({', '.join('?' * 16)})", [done, waits])
+        connection.execute(
+            "INSERT INTO events VALUES (?, 1, 'execution.accepted', NULL, NULL, NULL, 10, '{}')", (name(1),)
+        )
+    connection.close()
+    async with open_store(path, now=50, timeout=30, on_fatal=print) as store:
+        agent = await store.agent("a")
+        assert (agent.spec, agent.created_at, agent.updated_at, agent.source) == (spec, 5, 6, "direct")
+        assert (agent.present, await store.reports(ReportQuery("a", 0))) == (None, [])
+        assert list(store.capable_now("x")) == ["a"]
+        assert set((await store.flow("f")).flow.nodes) == {"n", "m"}
+        found = await store.execution(name(1))
+        assert (found.status, found.input, found.user_id, found.agent_id) == ("running", '{"n":1}', "u", None)
+        (waiting,) = found.waiting
+        assert (waiting.node_id, waiting.reason, waiting.until, waiting.error_code) == ("m", "retry", 30, "E")
+        assert {step.node_id: step.output for step in await store.steps(name(1))} == {"n": '{"x":1}', "m": None}
+        assert len(await store.events(name(1), 0, 10)) == 1
+        (run,) = await store.open_runs("", 10)
+        assert (run.execution.execution_id, run.tasks) == (name(1), [])
+        await store.add_report(Report("a", "idle", 40, 60))
+        assert (await store.agent("a")).present == Report("a", "idle", 40, 60)
+    assert await migrate_database(path, now=70, timeout=30) == []
+
+
+async def test_signatures_are_kept_while_they_could_be_replayed(store: SqlStore) -> None:
+    """A used proof is refused until it has expired; only then is it forgotten."""
+    await store.use(Proof("s", 100))
+    assert await store.prune_reports(0, 99, 10) == 0
+    with pytest.raises(Replayed):
+        await store.use(Proof("s", 100))
+    for refused in (
+        store.add_agent(AgentSpec("b", "B"), 5, "webhook", Proof("s", 100)),
+        store.delete_agent("b", Proof("s", 100)),
+    ):
+        with pytest.raises(Replayed):
+            await refused
+    with pytest.raises(AgentNotFound):
+        await store.agent("b")
+    await store.prune_reports(0, 100, 10)
+    await store.use(Proof("s", 500))
+
+
+async def test_a_proof_is_used_only_with_what_it_proves(store: SqlStore) -> None:
+    """When the rest of the unit is refused, the proof is as good as before."""
+    await store.add_agent(AgentSpec("b", "B"), 5)
+    proof = Proof("s", 100)
+    with pytest.raises(Conflict):
+        await store.add_agent(AgentSpec("b", "B"), 6, "webhook", proof)
+    with pytest.raises(AgentNotFound):
+        await store.delete_agent("c", proof)
+    with pytest.raises(AgentNotFound):
+        await store.replace_agent(AgentSpec("c", "C"), 7, "webhook", proof)
+    await store.delete_agent("b", proof)
+    with pytest.raises(Replayed):
+        await store.use(proof)
+
+
+async def test_old_reports_are_forgotten_but_the_newest(store: SqlStore) -> None:
+    """Of each agent the present stays, however old it is, and what arrived lately."""
+    for agent_id in ("b", "c"):
+        await store.add_agent(AgentSpec(agent_id, agent_id), 1)
+        for at, received in ((10, 11), (20, 12), (20, 13), (5, 500)):
+            await store.add_report(Report(agent_id, "idle", at, received))
+    assert await store.prune_reports(100, 100, 1) == 1
+    assert await store.prune_reports(100, 100, 10) == 1
+    for agent_id in ("b", "c"):
+        left = await store.reports(ReportQuery(agent_id, 0))
+        assert [(one.reported_at, one.received_at) for one in left] == [(20, 13), (20, 12), (5, 500)]
+        present = (await store.agent(agent_id)).present
+        assert present == left[0]
 
 
 async def test_commits_survive_power_cuts(tmp_path: Path) -> None:
