@@ -265,6 +265,29 @@ async def test_a_timestamp_may_have_any_offset(client: TestClient) -> None:
         assert (await get(client, "/v1/opscore/agent/worker/state"))["timestamp"] == shown
 
 
+async def test_a_timestamp_may_be_far_away(client: TestClient) -> None:
+    """The first and the last instants that there are can be reported, read, and paged through."""
+    far = ("9999-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999Z", "0001-01-01T00:00:00.000000Z")
+    for at in reversed(far):
+        body = {"agentId": "worker", "timestamp": at, "state": "idle"}
+        assert (await call(client, "POST", "/v1/opscore/agent/worker/state", body))[0] == 202
+        assert (await get(client, "/v1/opscore/agent/worker/state"))["timestamp"] == at
+    seen, cursor = [], ""
+    for _ in far:
+        page = await get(client, f"/agents/worker/history?limit=1{cursor}")
+        seen += [one["timestamp"] for one in page["history"]]
+        cursor = f"&cursor={page['next_cursor']}"
+    assert (tuple(seen), page["next_cursor"]) == (far, None)
+
+
+async def test_details_are_kept_as_they_came(client: TestClient) -> None:
+    """Whatever JSON can hold comes back: NUL, emoji, numbers at their limits."""
+    for details in ({"": None}, {"a\x00": "\x00"}, {"\U0001f916": 2**63 - 1, "x": 1e308}, {"x": "x" * 500_000}):
+        await report(client, "worker", "idle", 1, **details)
+        assert (await get(client, "/v1/opscore/agent/worker/state"))["details"] == details
+        assert (await get(client, "/agents/worker"))["state_details"] == details
+
+
 async def test_the_present_is_the_newest_report_by_its_own_clock(client: TestClient) -> None:
     """A late report and a repeated one are in the history, newest first, and do not change the present."""
     for state, minute in (("active", 10), ("idle", 20), ("error", 5), ("active", 10)):
@@ -435,10 +458,9 @@ async def test_a_failed_session_says_why(client: TestClient) -> None:
 
 async def test_a_task_may_have_a_fallback(client: TestClient) -> None:
     """``fallbackOutput`` is taken once the last try has failed."""
-    tasks = (task("a", maxRetries=0, fallbackOutput={"empty": True}), task("b"))
-    body = {**workflow(*tasks), "initialPayload": {"fail": True}}
-    session = await ended(client, await trigger(client, body))
-    assert session["tasks"][0]["output"] == {"empty": True}
+    fallback = task("a", maxRetries=0, fallbackOutput={"empty": True})
+    session = await ended(client, await trigger(client, {**workflow(fallback), "initialPayload": {"fail": True}}))
+    assert (session["status"], session["result"]) == ("completed", {"a": {"empty": True}})
 
 
 async def test_a_definition_is_given_once(client: TestClient) -> None:
