@@ -26,6 +26,8 @@ class FlowCache:
     def __init__(self) -> None:
         self._versions: OrderedDict[tuple[str, int], FlowVersion] = OrderedDict()
         self._newest: dict[str, int] = {}
+        self.drops = 0
+        """How often a newest version was forgotten: what was read before that may not be the newest any more."""
 
     def get(self, flow_id: str, version: Optional[int]) -> Optional[FlowVersion]:
         """A version, or the newest; None when it is not here."""
@@ -51,6 +53,7 @@ class FlowCache:
     def drop(self, flow_id: str) -> None:
         """Forget which version is the newest."""
         self._newest.pop(flow_id, None)
+        self.drops += 1
 
 
 def flow_from_row(row: tuple[Any, ...]) -> FlowVersion:

@@ -142,13 +142,13 @@ class SqlStore:
         cached = self._flows.get(flow_id, version)
         if cached is not None:
             return cached
-        name = "flow" if version is None else "flow_version"
+        name, drops = "flow" if version is None else "flow_version", self._flows.drops
         rows = await self._rows(name, {"flow_id": flow_id, "flow_version": version})
         if not rows:
             which = f'"{flow_id[:100]}"' if version is None else f'"{flow_id[:100]}" in version {version}'
             raise FlowNotFound(f"There is no flow {which}.")
         stored = flow_from_row(rows[0])
-        self._flows.put(stored, newest=version is None)
+        self._flows.put(stored, newest=version is None and drops == self._flows.drops)
         return stored
 
     async def flows(self) -> Sequence[FlowVersion]:

@@ -206,6 +206,37 @@ async def test_flows_have_versions_and_keep_their_history(store: SqlStore) -> No
     assert (await store.flow("f")).flow.name == "third"
 
 
+@pytest.mark.parametrize("change", ["replaced", "deleted"])
+async def test_a_slow_reader_brings_no_old_flow_back(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """What was read before a flow was changed, and comes in afterwards, is not taken for its present version."""
+    has_read, gate, read = asyncio.Event(), asyncio.Event(), store._database.read
+
+    async def slow(query: Any) -> Any:
+        found = await read(query)
+        has_read.set()
+        await gate.wait()
+        return found
+
+    store._flows.drop("f")
+    monkeypatch.setattr(store._database, "read", slow)
+    reading = asyncio.ensure_future(store.flow("f"))
+    await has_read.wait()
+    monkeypatch.setattr(store._database, "read", read)
+    if change == "replaced":
+        await store.add_flow_version(read_flow(DEFINITION, 2), 5)
+    else:
+        await store.delete_flow("f", 5)
+    gate.set()
+    assert (await reading).flow.version == 1
+    if change == "replaced":
+        assert (await store.flow("f")).flow.version == 2
+    else:
+        with pytest.raises(FlowNotFound):
+            await store.flow("f")
+
+
 async def test_agents_and_keys_are_kept(store: SqlStore) -> None:
     """Agents come and go; a key is found by its hash and stays revoked."""
     await store.add_agent(AgentSpec("a", "A", capabilities=("x", "y")), 3)
