@@ -265,8 +265,11 @@ class Store(Protocol):
     async def close_task(self, task: OpenTask) -> None:
         """Forget a task whose time is over."""
 
-    async def prune_reports(self, received_before: Instant, now: Instant, limit: int) -> int:
-        """Delete up to ``limit`` old reports, never an agent's newest, and expired proofs; how many reports went."""
+    async def prune_reports(self, received_before: Instant, limit: int) -> int:
+        """Delete up to ``limit`` old reports, never an agent's newest; how many went."""
+
+    async def prune_proofs(self, now: Instant, limit: int) -> int:
+        """Delete up to ``limit`` used proofs that have expired; how many went."""
 
     # keys
     async def keys(self) -> Sequence[Key]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Sequence
 
-import attrs
-
 from opscore.domain.agents import Agent, AgentSpec, AgentState, AgentView, Report
+from opscore.domain.announcements import announced, merged
 from opscore.domain.calls import Probe
 from opscore.domain.documents import encode_json
 from opscore.domain.errors import AgentNotFound, Conflict, Invalid, Unavailable
@@ -15,7 +14,6 @@ from opscore.domain.ports import AgentProtocol, Clock, Proof, ReportQuery, Runs,
 from opscore.domain.spelling import nearest
 
 _TRIES = 5
-_OPERATORS = ("description", "agent_type", "is_active", "max_concurrency")
 
 
 class Agents:
@@ -50,15 +48,16 @@ class Agents:
             self._runs.agent_changed(spec.agent_id)
         return self._view(agent), is_new
 
-    async def announce(self, spec: AgentSpec, proof: Optional[Proof]) -> bool:
+    async def announce(self, details: Mapping[str, Any], proof: Optional[Proof]) -> bool:
         """Register an agent that AgentKit announces, or change what changed; whether anything did.
 
         What only an operator says of an agent (whether it is wanted, its limit, its description) stays as it is.
 
         Raises:
-            Invalid: Its endpoint is in a network that agents may not live in.
+            Invalid: The details are not as they should be, or its endpoint is where no agent may live.
             Replayed: The announcement was made before.
         """
+        spec = announced(details)
         self._protocol(spec.protocol).check(spec)
         now = self._clock.now()
         for _ in range(_TRIES):
@@ -67,13 +66,12 @@ class Agents:
                 if known is None:
                     await self._store.add_agent(spec, now, "webhook", proof)
                 else:
-                    kept = {name: getattr(known.spec, name) for name in _OPERATORS}
-                    merged = attrs.evolve(spec, **kept)
-                    if merged == known.spec:
+                    changed = merged(spec, known.spec)
+                    if changed == known.spec:
                         if proof is not None:
                             await self._store.use(proof)
                         return False
-                    await self._store.replace_agent(merged, now, "webhook", proof)
+                    await self._store.replace_agent(changed, now, "webhook", proof)
             except (AgentNotFound, Conflict):
                 continue  # somebody registered or deleted it at this moment
             self._runs.agent_changed(spec.agent_id)

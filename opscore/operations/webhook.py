@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from typing import Literal, Optional
+from typing import Any, Literal, Mapping, Optional
 
 import attrs
 
-from opscore.domain.agents import AgentSpec
+from opscore.domain.announcements import announced
 from opscore.domain.errors import Unauthenticated
 from opscore.domain.instants import SECOND, Seconds
 from opscore.domain.ports import Clock, Proof
@@ -38,7 +38,8 @@ class Notice:
     """What AgentKit says about one of its agents."""
 
     event: Literal["REGISTER", "DEREGISTER"]
-    agent: AgentSpec
+    details: Mapping[str, Any] = attrs.field(hash=False)
+    """The agent as AgentKit describes it."""
 
 
 class Webhook:
@@ -81,14 +82,14 @@ class Webhook:
 
         Raises:
             Replayed: The notice was taken before.
-            Invalid: The agent lives where no agent may.
+            Invalid: The details are not as they should be, or the agent lives where no agent may.
         """
-        agent_id = notice.agent.agent_id
+        agent_id = announced(notice.details).agent_id
         if notice.event == "DEREGISTER":
             if await self._agents.withdraw(agent_id, proof):
                 return f"Agent {agent_id} is deregistered."
             return f"Agent {agent_id} was not registered; nothing changed."
-        if await self._agents.announce(notice.agent, proof):
+        if await self._agents.announce(notice.details, proof):
             return f"Agent {agent_id} is registered."
         return f"Agent {agent_id} was registered already; nothing changed."
 

@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractResolver
 from opscore.domain.instants import Seconds
 from opscore.domain.ports import AgentProtocol
 from opscore.protocols.addresses import AddressGuard, ForbiddenAddress
-from opscore.protocols.agentkit import AgentKit, spec_from_details
+from opscore.protocols.agentkit import AgentKit
 from opscore.protocols.local import AgentError, Handler, Local
 from opscore.protocols.sessions import open_session
 from opscore.protocols.spine import PROBE_TIMEOUT, Spine
@@ -26,7 +26,6 @@ __all__ = [
     "Spine",
     "open_protocols",
     "open_session",
-    "spec_from_details",
 ]
 
 _LOCAL_THREADS = 32

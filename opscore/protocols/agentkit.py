@@ -17,7 +17,8 @@ import aiohttp
 import orjson
 import yarl
 
-from opscore.domain.agents import AgentSpec, is_id
+from opscore.domain.agents import AgentSpec
+from opscore.domain.announcements import announced
 from opscore.domain.calls import Call, Deferred, Postponed, Probe, Refused, Reply
 from opscore.domain.documents import decode_json
 from opscore.domain.errors import Invalid, InvalidDocument, Unavailable
@@ -125,8 +126,20 @@ class AgentKit:
             raise Unavailable(_unreachable(error).error_message) from None
         encoding = response.headers.get("Content-Encoding", "")
         if body is None or (len(body) < IN_THREAD_FROM and not encoding):
-            return _listed(body, encoding)
-        return await asyncio.get_running_loop().run_in_executor(None, _listed, body, encoding)
+            return self._read_specs(_listed(body, encoding))
+        return self._read_specs(await asyncio.get_running_loop().run_in_executor(None, _listed, body, encoding))
+
+    def _read_specs(self, items: Sequence[Any]) -> Sequence[AgentSpec]:
+        """The agents of a list that could be called; the others are told to the log."""
+        specs = []
+        for item in items:
+            try:
+                spec = announced(item)
+                self.check(spec)
+                specs.append(spec)
+            except Invalid as error:
+                _log.warning("agentkit.listed_agent_ignored", extra={"reason": error.message})
+        return specs
 
     async def _hand_over(self, base: yarl.URL, call: Call) -> Reply:
         agent_id = call.agent.spec.agent_id
@@ -197,7 +210,8 @@ def _unreachable(error: BaseException) -> Postponed:
     return Postponed("AGENTKIT_UNREACHABLE", answers.shown(f"AgentKit cannot be reached: {reason}."))
 
 
-def _listed(body: Optional[bytes], encoding: str) -> Sequence[AgentSpec]:
+def _listed(body: Optional[bytes], encoding: str) -> Sequence[Any]:
+    """The entries of AgentKit's list, as they came. Raises Unavailable."""
     try:
         found = decode_json(answers.decompressed(body, encoding, _LONGEST_LIST))
     except (InvalidDocument, answers.NotDecompressed, answers.TooMuch):
@@ -205,36 +219,4 @@ def _listed(body: Optional[bytes], encoding: str) -> Sequence[AgentSpec]:
     items = found.get("agents") if isinstance(found, dict) else found
     if not isinstance(items, list):
         raise Unavailable("AgentKit's list of agents is not understood.")
-    specs = []
-    for item in items:
-        try:
-            specs.append(spec_from_details(item))
-        except Invalid as error:
-            _log.warning("agentkit.listed_agent_ignored", extra={"reason": error.message})
-    return specs
-
-
-def spec_from_details(details: Any) -> AgentSpec:
-    """An agent as AgentKit describes it (``agentId``, ``agentName``, ``capabilities`` ...). Raises Invalid."""
-    agent_id = details.get("agentId") if isinstance(details, dict) else None
-    if not isinstance(agent_id, str) or not is_id(agent_id):
-        raise Invalid("agentId must be 1 to 100 letters, digits, '_' or '-'.")
-    name, version, endpoint = (_text(details, field) for field in ("agentName", "version", "contactEndpoint"))
-    capabilities = details.get("capabilities") or []
-    metadata = details.get("metadata") or {}
-    if not isinstance(capabilities, list) or not isinstance(metadata, dict):
-        raise Invalid(f"The details of the agent {agent_id} are not as they should be.")
-    return AgentSpec(
-        agent_id=agent_id,
-        name=name or agent_id,
-        protocol=AgentKit.name,
-        endpoint=endpoint or None,
-        capabilities=tuple(text[:200] for text in capabilities if isinstance(text, str)),
-        version=version,
-        metadata=metadata,
-    )
-
-
-def _text(details: Mapping[str, Any], field: str) -> Optional[str]:
-    value = details.get(field)
-    return value[:2000] if isinstance(value, str) else None
+    return items

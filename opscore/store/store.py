@@ -300,8 +300,8 @@ class SqlStore:
         """All tasks that agents hold."""
         return [task_from_row(row) for row in await self._rows("open_tasks", {})]
 
-    async def prune_reports(self, received_before: Instant, now: Instant, limit: int) -> int:
-        """Delete old reports, all but each agent's newest, and signatures that are of no use any more."""
+    async def prune_reports(self, received_before: Instant, limit: int) -> int:
+        """Delete old reports, all but each agent's newest."""
         count, agent_id = 0, ""
         while count < limit:
             found = await self._rows("reporting_agent_after", {"agent_id": agent_id})
@@ -325,9 +325,15 @@ class SqlStore:
                     ]
                 )
             count += len(rows)
-        for (signature,) in await self._rows("expired_signatures", {"now": now, "limit": limit}):
-            await self._write(("forget_signature", {"signature": signature}, False))
         return count
+
+    async def prune_proofs(self, now: Instant, limit: int) -> int:
+        """Delete used proofs that have expired."""
+        rows = await self._rows("expired_signatures", {"now": now, "limit": limit})
+        for start in range(0, len(rows), _PRUNE_CHUNK):
+            chunk = rows[start : start + _PRUNE_CHUNK]
+            await self._write(*[("forget_signature", {"signature": signature}, False) for (signature,) in chunk])
+        return len(rows)
 
     # -- keys ----------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from opscore.domain.errors import InvalidFlow
-from opscore.domain.flows import MAX_NODES, read_flow
+from opscore.domain.flow_reader import read_flow
+from opscore.domain.flows import MAX_NODES
 from opscore.domain.workflows import is_workflow, to_definition
 
 

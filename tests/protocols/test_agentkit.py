@@ -459,7 +459,7 @@ async def test_without_agentkit_nothing_can_be_handed_over() -> None:
 # -- the list of agents -----------------------------------------------------------------------------
 
 LISTED = (
-    b'{"agentId": "one", "agentName": "One", "version": "1.2", "capabilities": ["read", 5, "write"],'
+    b'{"agentId": "one", "agentName": "One", "version": "1.2", "capabilities": ["read", "write"],'
     b' "contactEndpoint": "grpc://one:50051", "metadata": {"team": "news"}, "more": 1}'
 )
 ONE = AgentSpec(
@@ -505,7 +505,8 @@ async def test_an_agent_needs_no_more_than_an_id() -> None:
 
 ODD_ENTRIES = [
     b'"one"', b"null", b"[]", b"{}", b'{"agentId": 5}', b'{"agentId": "a b"}', b'{"agentId": ""}',
-    b'{"agentId": "x", "capabilities": "read"}', b'{"agentId": "x", "metadata": [1]}', b'{"agent_id": "x"}',
+    b'{"agentId": "x", "capabilities": "read"}',
+    b'{"agentId": "x", "capabilities": [5]}', b'{"agentId": "x", "metadata": [1]}', b'{"agent_id": "x"}',
 ]  # fmt: skip
 
 

@@ -354,7 +354,7 @@ async def test_a_database_of_the_first_schema_is_upgraded(tmp_path: Path) -> Non
 async def test_signatures_are_kept_while_they_could_be_replayed(store: SqlStore) -> None:
     """A used proof is refused until it has expired; only then is it forgotten."""
     await store.use(Proof("s", 100))
-    assert await store.prune_reports(0, 99, 10) == 0
+    assert await store.prune_proofs(99, 10) == 0
     with pytest.raises(Replayed):
         await store.use(Proof("s", 100))
     for refused in (
@@ -365,7 +365,7 @@ async def test_signatures_are_kept_while_they_could_be_replayed(store: SqlStore)
             await refused
     with pytest.raises(AgentNotFound):
         await store.agent("b")
-    await store.prune_reports(0, 100, 10)
+    await store.prune_proofs(100, 10)
     await store.use(Proof("s", 500))
 
 
@@ -390,8 +390,8 @@ async def test_old_reports_are_forgotten_but_the_newest(store: SqlStore) -> None
         await store.add_agent(AgentSpec(agent_id, agent_id), 1)
         for at, received in ((10, 11), (20, 12), (20, 13), (5, 500)):
             await store.add_report(Report(agent_id, "idle", at, received))
-    assert await store.prune_reports(100, 100, 1) == 1
-    assert await store.prune_reports(100, 100, 10) == 1
+    assert await store.prune_reports(100, 1) == 1
+    assert await store.prune_reports(100, 10) == 1
     for agent_id in ("b", "c"):
         left = await store.reports(ReportQuery(agent_id, 0))
         assert [(one.reported_at, one.received_at) for one in left] == [(20, 13), (20, 12), (5, 500)]

@@ -13,7 +13,7 @@ from marshmallow import RAISE, Schema
 
 from opscore.settings import Settings
 from opscore.testing import open_client
-from opscore.web.api import schemas as api
+from opscore.web.api import answer_schemas as api
 from opscore.web.config import OPERATIONS
 from opscore.web.opscore_v1 import ROUTES, schemas
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Callable, Optional
 
-import attrs
-
 from opscore.domain.agents import AgentSpec
+from opscore.domain.announcements import merged
 from opscore.domain.errors import AgentNotFound, Conflict, OpsCoreError
 from opscore.domain.instants import Seconds
 from opscore.domain.ports import Clock, Directory, NotOffered, Store
@@ -73,10 +72,10 @@ class Discovery:
         elif known.source == "direct":
             return  # what an operator registered by hand is the operator's
         else:
-            merged = attrs.evolve(spec, is_active=known.spec.is_active, max_concurrency=known.spec.max_concurrency)
-            if merged == known.spec:
+            changed = merged(spec, known.spec)
+            if changed == known.spec:
                 return
-            await self._store.replace_agent(merged, self._clock.now(), known.source)
+            await self._store.replace_agent(changed, self._clock.now(), known.source)
             log.info("discovery.changed", extra={"agent_id": spec.agent_id})
         self._on_change(spec.agent_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Awaitable, Callable
 
 from opscore.domain.errors import StoreError
 from opscore.domain.instants import SECOND, Seconds
@@ -37,12 +38,9 @@ class Pruner:
 
     async def serve(self) -> None:
         """Prune at once, and again after every interval."""
-        while self._retention or self._report_retention:
+        while True:
             try:
-                if self._retention:
-                    await self.prune()
-                if self._report_retention:
-                    await self.prune_reports()
+                await self.prune()
             except StoreError as error:
                 log.warning("pruner.store_failed", extra={"reason": str(error)})
             await pause(self._clock, self._interval)
@@ -50,25 +48,23 @@ class Pruner:
     async def prune(self) -> int:
         """Delete all that is old enough; how many executions went."""
         now = self._clock.now()
-        gone = 0
-        while True:
-            pruned = await self._store.prune(now - int(self._retention * SECOND), now, _ROUND)
-            gone += pruned
-            if pruned < _ROUND:
-                break
-        if gone:
-            log.info("pruner.pruned", extra={"executions": gone})
+        ended_before = now - int(self._retention * SECOND)
+        received_before = now - int(self._report_retention * SECOND)
+        gone = await _all(lambda: self._store.prune(ended_before, now, _ROUND)) if self._retention else 0
+        reports = (
+            await _all(lambda: self._store.prune_reports(received_before, _ROUND)) if self._report_retention else 0
+        )
+        await _all(lambda: self._store.prune_proofs(now, _ROUND))
+        if gone or reports:
+            log.info("pruner.pruned", extra={"executions": gone, "reports": reports})
         return gone
 
-    async def prune_reports(self) -> int:
-        """Delete all reports that are old enough; how many went."""
-        now = self._clock.now()
-        gone = 0
-        while True:
-            pruned = await self._store.prune_reports(now - int(self._report_retention * SECOND), now, _ROUND)
-            gone += pruned
-            if pruned < _ROUND:
-                break
-        if gone:
-            log.info("pruner.pruned", extra={"reports": gone})
-        return gone
+
+async def _all(prune: Callable[[], Awaitable[int]]) -> int:
+    """Prune round by round until nothing is left to; how many went."""
+    total = 0
+    while True:
+        gone = await prune()
+        total += gone
+        if gone < _ROUND:
+            return total

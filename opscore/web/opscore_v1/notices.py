@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from opscore.domain.agents import AgentSpec
 from opscore.operations.webhook import Notice, Signed
 from opscore.web.api import answers
 from opscore.web.api.documents import header, operation
@@ -35,17 +34,7 @@ async def notify(request: web.Request) -> web.Response:
     headers = request.headers
     proof = webhook.prove(Signed(headers.get("X-AgentKit-Timestamp"), headers.get("X-AgentKit-Signature"), raw))
     given = load(_NOTICE, await bodies.decoded(request, raw))
-    details = given["agent_details"]
-    spec = AgentSpec(
-        agent_id=details["agentId"],
-        name=details["agentName"] or details["agentId"],
-        protocol="agentkit",
-        endpoint=details["contactEndpoint"] or None,
-        capabilities=tuple(details["capabilities"] or ()),
-        version=details["version"],
-        metadata=details["metadata"] or {},
-    )
-    message = await webhook.take(Notice(given["event_type"], spec), proof)
+    message = await webhook.take(Notice(given["event_type"], given["agent_details"]), proof)
     return answers.reply({"status": "success", "message": message})
 
 
