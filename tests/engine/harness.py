@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import sqlite3
 import uuid
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any, AsyncIterator, Callable, Mapping, Optional
 
 import attrs
 
-from opscore.domain.agents import AgentSpec
-from opscore.domain.calls import Answered, Call, Probe, Reply
+from opscore.domain.agents import AgentSpec, AgentState, Report
+from opscore.domain.calls import Answered, Call, Deferred, Outcome, Probe, Reply
 from opscore.domain.errors import StoreFull
 from opscore.domain.executions import Execution, Unit
+from opscore.domain.ports import Directory
 from opscore.engine import Engine, FleetLimits, Limits, open_engine
 from opscore.operations import Agents, Executions, Flows
 from opscore.operations.executions import Start
@@ -83,6 +85,8 @@ class Script:
         self.open: dict[str, asyncio.Future[Reply]] = {}
         self.dropped: list[str] = []
         self.answers: Optional[Callable[[Call], Reply]] = None
+        self.probed: list[str] = []
+        self.health: dict[str, Probe] = {}
         self._news = asyncio.Event()
 
     async def call(self, call: Call) -> Reply:
@@ -99,7 +103,8 @@ class Script:
             raise
 
     async def probe(self, endpoint: Optional[str], agent_id: Optional[str] = None) -> Probe:
-        return Probe(True, "scripted")
+        self.probed.append(agent_id or "")
+        return self.health.get(agent_id or "", Probe(True, "scripted"))
 
     def check(self, spec: AgentSpec) -> None:
         """Everything can be called."""
@@ -122,6 +127,22 @@ class Script:
     def refuse(self, node_id: str, refused: Reply) -> None:
         """The agent did not do it."""
         self.open.pop(node_id).set_result(refused)
+
+
+class Later(Script):
+    """An agent protocol whose agents answer later: what the test answers is whether the task was handed over."""
+
+    name = "later"
+    answers_later = True
+
+    @property
+    def agents(self) -> list[str]:
+        """The agents called so far, in order."""
+        return [call.agent.spec.agent_id for call in self.calls]
+
+    def take(self, node_id: str = "x") -> None:
+        """The agent has the task and will answer later."""
+        self.open.pop(node_id).set_result(Deferred())
 
 
 class FullOnce(SqlStore):
@@ -147,6 +168,8 @@ class Bench:
     executions: Executions
     flows: Flows
     agents: Agents
+    later: Later
+    path: str
 
     async def start(self, edges: dict[str, list[str]], *, node: Optional[dict[str, Any]] = None, **more: Any) -> str:
         """Define a flow of the agent ``a`` and start it."""
@@ -179,6 +202,39 @@ class Bench:
 
         return await self.until(execution_id, waits)
 
+    async def agent(self, agent_id: str, *capabilities: str, protocol: str = "later") -> None:
+        """Register an agent, by default one that answers later."""
+        await self.agents.register(AgentSpec(agent_id, agent_id, protocol, capabilities=capabilities))
+
+    async def report(self, agent_id: str, state: AgentState, at: Optional[float] = None, **details: Any) -> Report:
+        """An agent reports, now or at a second of its own clock; durable when this returns."""
+        reported_at = self.clock.now() if at is None else START + int(at * 1_000_000)
+        return await self.agents.report(agent_id, state, reported_at, details)
+
+    async def conclude(self, execution_id: str, outcome: Outcome, node_id: str = "x") -> None:
+        """An agent ends its task explicitly."""
+        (task,) = self.engine.find_tasks(execution_id, node_id)
+        await self.engine.conclude(task, outcome)
+
+    def crashed(self, path: Path) -> str:
+        """A copy of the database as it is on the disk at this moment: what a crash would leave."""
+        source, copy = sqlite3.connect(self.path), sqlite3.connect(path)
+        with source, copy:
+            source.backup(copy)
+        source.close()
+        copy.close()
+        return str(path)
+
+    async def at_rest(self) -> None:
+        """Nothing is open: no task, no slot, nobody waits."""
+        for _ in range(2000):
+            gauges = self.engine.gauges()
+            held = gauges["calls_in_flight"], gauges["calls_waiting"], await self.store.open_tasks()
+            if held == (0, 0, []):
+                break
+        assert held == (0, 0, [])
+        assert not self.engine.find_tasks("", "x")
+
     async def events(self, execution_id: str) -> list[str]:
         """Types of its events, with nodes."""
         events = await self.executions.events(execution_id, 0, 500)
@@ -187,7 +243,12 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(path: str = ":memory:", clock: Optional[VirtualClock] = None, **limits: Any) -> AsyncIterator[Bench]:
+async def bench(
+    path: str = ":memory:",
+    clock: Optional[VirtualClock] = None,
+    directory: Optional[Directory] = None,
+    **limits: Any,
+) -> AsyncIterator[Bench]:
     """An engine at work; stopped without a drain at the end."""
     clock = clock or VirtualClock()
     chosen = {
@@ -197,18 +258,18 @@ async def bench(path: str = ":memory:", clock: Optional[VirtualClock] = None, **
     agent_limits = {"calls_per_agent": 50, "offline_after": 0.0}
     agent_limits.update({name: chosen.pop(name) for name in AGENT_LIMITS if name in chosen})
     chosen["fleet"] = FleetLimits(**agent_limits)
-    script = Script()
-    protocols = {"script": script}
+    script, later = Script(), Later()
+    protocols = {"script": script, "later": later}
     async with open_store(path, now=clock.now(), timeout=30, on_fatal=print) as store:
         store.__class__ = FullOnce
         assert isinstance(store, FullOnce)
-        async with open_engine(store, protocols, clock, Limits(**chosen)) as engine:
+        async with open_engine(store, protocols, clock, Limits(**chosen), directory) as engine:
             flows = Flows(store, clock)
             agents = Agents(store, engine, protocols, clock)
             executions = Executions(store, engine, flows, clock, 86_400.0)
             await agents.register(AgentSpec("a", "a", "script"))
             try:
-                yield Bench(clock, script, store, engine, executions, flows, agents)
+                yield Bench(clock, script, store, engine, executions, flows, agents, later, path)
             finally:
                 engine.hurry()
 
