@@ -67,14 +67,26 @@ class Report:
         """Whether it is the present one of the two: by the agent's clock, ties by arrival."""
         return other is None or (self.reported_at, self.received_at) > (other.reported_at, other.received_at)
 
+    def repeats(self, other: Optional[Report]) -> bool:
+        """Whether it is the same report, delivered again."""
+        return other is not None and (self.reported_at, self.state, self.details) == (
+            other.reported_at,
+            other.state,
+            other.details,
+        )
 
-def frees(state: AgentState, before: Optional[Report]) -> bool:
-    """Whether an agent without a task may be given one after it reported this state.
+
+def frees(report: Report, before: Optional[Report]) -> bool:
+    """Whether an agent without a task may be given one after this report.
 
     ``idle`` says so itself. ``finished`` after ``active`` says that it is done with what it did; a ``finished``
-    out of the blue is an agent that ends.
+    out of the blue is an agent that ends. A report that is delivered again says nothing new.
     """
-    return state == "idle" or (state == "finished" and before is not None and before.state == "active")
+    if before is None:
+        return report.state == "idle"
+    if report.repeats(before):
+        return before.frees
+    return report.state == "idle" or (report.state == "finished" and before.state == "active")
 
 
 @attrs.frozen

@@ -46,6 +46,8 @@ class OpenTask:
     """Its execution has ended; the agent may not know yet."""
     ended: Optional[Report] = None
     """The newest report that would have ended it, had the agent begun; kept for one that comes late."""
+    since: Instant = 0
+    """By the agent's clock: what it says to have begun before this was something else."""
 
     @property
     def task_id(self) -> str:
@@ -61,10 +63,10 @@ class OpenTask:
         """What a report of its agent means for it."""
         details = orjson.loads(report.details)
         named = _named(details)
-        if named is not None and named not in (self.task_id, self.node_id):
+        if not self._is_meant(named):
             return None
         if report.state == "active":
-            if self.ended is not None and self.ended.reported_at > report.reported_at:
+            if self.ended is not None and self.since < report.reported_at < self.ended.reported_at:
                 return _done(orjson.loads(self.ended.details))
             return Begun(report.reported_at) if self.begun_at is None else None
         if report.state == "error":
@@ -72,6 +74,23 @@ class OpenTask:
         if report.state in _ENDS and (self.begun_at is not None or named is not None):
             return _done(details)
         return None
+
+    def with_end(self, report: Report, before: Optional[Report]) -> OpenTask:
+        """The task with a report remembered if that would end it, had the agent begun.
+
+        Args:
+            report: What the agent says.
+            before: The newest of what it said before; what is no newer has had its effect already.
+        """
+        is_news = report.is_newer_than(before) and not report.repeats(before)
+        if report.state not in _ENDS or not is_news or not self._is_meant(_named(orjson.loads(report.details))):
+            return self
+        began_after = self.since if self.ended is not None or before is None else before.reported_at
+        return attrs.evolve(self, ended=report, since=began_after)
+
+    def _is_meant(self, named: Optional[str]) -> bool:
+        """Whether a report that names this task, or none, is about it."""
+        return named is None or named in (self.task_id, self.node_id)
 
 
 def task_id(execution_id: str, node_id: str) -> str:

@@ -12,7 +12,7 @@ from typing import Optional
 
 import attrs
 
-from opscore.domain.agents import Agent, AgentState, Report, frees
+from opscore.domain.agents import AgentState, Report, frees
 from opscore.domain.calls import Answered, Outcome, Refused
 from opscore.domain.errors import Stale, Unavailable
 from opscore.domain.executions import AgentReported
@@ -77,9 +77,7 @@ class Desk:
 
     async def _keep(self, report: Report) -> Report:
         """Keep a report that is about no task."""
-        agent = self._store.agent_now(report.agent_id)
-        before = None if agent is None else agent.present
-        kept = attrs.evolve(report, frees=True) if frees(report.state, before) else report
+        kept = self._weighed(report, None)
         await self._store.add_report(kept)
         self._fleet.reported(kept)
         return kept
@@ -103,17 +101,19 @@ class Desk:
     def _judged(self, task: OpenTask, report: Report) -> Verdict:
         """What a report means for a task; an older one than the newest only where it completes the picture."""
         verdict = task.judge(report)
-        agent = self._store.agent_now(report.agent_id)
-        is_late = agent is not None and not report.is_newer_than(agent.present)
+        before = self._present(report.agent_id)
+        is_news = report.is_newer_than(before) and not report.repeats(before)
         is_completing = report.state == "active" and isinstance(verdict, Answered)
-        return None if is_late and not is_completing else verdict
+        return verdict if is_news or is_completing else None
 
     def _weighed(self, report: Report, verdict: Verdict) -> Report:
         """The report with what it says of its agent's readiness: whoever ends a task is ready for the next."""
-        agent: Optional[Agent] = self._store.agent_now(report.agent_id)
-        before = None if agent is None else agent.present
-        is_ready = isinstance(verdict, (Answered, Refused)) or frees(report.state, before)
+        is_ready = isinstance(verdict, (Answered, Refused)) or frees(report, self._present(report.agent_id))
         return attrs.evolve(report, frees=is_ready)
+
+    def _present(self, agent_id: str) -> Optional[Report]:
+        agent = self._store.agent_now(agent_id)
+        return None if agent is None else agent.present
 
     async def _keep_abandoned(self, task: OpenTask, report: Report, verdict: Verdict) -> Report:
         has_ended = isinstance(verdict, (Answered, Refused))
@@ -149,8 +149,8 @@ class Desk:
         told = AgentReported(task.node_id, task.agent_id, state.attempt, report, begun)
         if isinstance(verdict, (Answered, Refused)):
             return await self._settle(run, task, verdict, told)
-        if report.state in ("idle", "finished") and state.task is not None:
-            state.task = attrs.evolve(state.task, ended=report)
+        if state.task is not None:
+            state.task = state.task.with_end(report, self._present(report.agent_id))
         return await self._conductor.carry(run, run.heard(told, self._clock.now()))
 
     async def _settle(self, run: Run, task: OpenTask, outcome: Outcome, told: Optional[AgentReported]) -> bool:

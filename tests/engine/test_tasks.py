@@ -147,3 +147,74 @@ async def test_a_task_waits_while_agentkit_is_down() -> None:
         assert (found.status, found.failures, found.error_code) == ("completed", 0, None)
         assert len({call.idempotency_key for call in b.later.calls}) == 1
         await b.at_rest()
+
+
+async def test_an_error_that_is_said_twice_is_one_error() -> None:
+    """A repeated delivery of the report that failed a task neither fails the next one nor keeps its agent from it."""
+    async with bench() as b:
+        await taken(b, {"x": []}, node={**K, "on_error": "continue"})
+        await b.report("k", "active", 1)
+        await b.report("k", "error", 2, error="no")
+        await b.report("k", "error", 2, error="no")
+        await b.at_rest()
+        done = await taken(b, metadata={"n": 2})
+        await b.report("k", "error", 2, error="no")
+        assert (await b.executions.get(done)).failures == 0
+        await b.report("k", "active", 3)
+        await b.report("k", "idle", 4)
+        assert (await b.ended(done)).status == "completed"
+        await b.at_rest()
+
+
+async def test_a_finished_that_is_said_twice_leaves_its_agent_free() -> None:
+    """A repeated delivery of the report that ended a task is no word of an agent that ends."""
+    async with bench() as b:
+        await b.ended(await ends(b, await taken(b), "finished"))
+        await b.report("k", "finished", 2)
+        await b.at_rest()
+        done = await taken(b, metadata={"n": 2})
+        await b.report("k", "finished", 2)
+        await b.report("k", "active", 1)
+        assert b.engine.find_tasks(done, "x")[0].begun_at is None
+        await b.report("k", "active", 3)
+        await b.report("k", "finished", 2)
+        assert (await b.executions.get(done)).status == "running"
+        await b.report("k", "finished", 4)
+        assert (await b.ended(done)).status == "completed"
+        await b.at_rest()
+
+
+async def test_reports_of_the_task_before_do_not_end_the_next_one() -> None:
+    """Its idle and its active, delivered again and in the wrong order, are older than what the agent said since."""
+    async with bench() as b:
+        await b.ended(await ends(b, await taken(b), "idle"))
+        done = await taken(b, metadata={"n": 2})
+        await b.report("k", "idle", 2)
+        await b.report("k", "active", 1)
+        await b.report("k", "idle", 2.5)
+        await b.report("k", "active", 1)
+        await b.report("k", "idle", 2.6, taskId="other")
+        await b.report("k", "active", 2.55)
+        assert (await b.executions.get(done)).status == "running"
+        await b.report("k", "active", 3)
+        await b.report("k", "idle", 4)
+        assert (await b.ended(done)).status == "completed"
+        await b.at_rest()
+
+
+async def test_idle_before_active_completes_once_both_are_there() -> None:
+    """Reports in the wrong order are read by the agent's clock; the idle's result is the output."""
+    async with bench() as b:
+        done = await taken(b)
+        await b.report("k", "idle", 5, output={"late": True})
+        assert (await b.executions.get(done)).status == "running"
+        await b.report("k", "active", 4)
+        assert (await b.ended(done)).outputs == {"x": '{"late":true}'}
+        await b.at_rest()
+
+
+async def ends(b: Bench, execution_id: str, state: AgentState) -> str:
+    """Active at 1, and the end at 2."""
+    await b.report("k", "active", 1)
+    await b.report("k", state, 2)
+    return execution_id
