@@ -14,7 +14,7 @@ import asyncio
 import logging
 from typing import Any, Callable, Coroutine, Optional, Union
 
-from opscore.domain.calls import Refused, Reply
+from opscore.domain.calls import Refused
 from opscore.domain.errors import Stale, StoreError
 from opscore.domain.executions import (
     AgentReported,
@@ -33,7 +33,7 @@ from opscore.engine.attempt import Caller
 from opscore.engine.clock import pause
 from opscore.engine.fleet import Fleet
 from opscore.engine.payloads import Payloads
-from opscore.engine.run import Admitted, Held, Hop, Run, StepState, StopReason
+from opscore.engine.run import Admitted, Held, Hop, Run, StepState, StopReason, Turn
 from opscore.engine.slots import Lane, Slots
 from opscore.engine.waiters import Waiters
 
@@ -413,24 +413,25 @@ class Conductor:
             return
         await self._step(run, lambda: run.granted(node_id, self._clock.now(), admitted))
 
-    async def _work(self, run: Run, node_id: str) -> None:
+    async def _work(self, run: Run, node_id: str, slot: Optional[str]) -> None:
         """Make an attempt that holds a slot, and go on with what it makes possible."""
         self._begin_task(run)
         following: Optional[str] = node_id
         while following is not None:
             node = run.flow.nodes[following]
             try:
-                following = await self._hop(run, node)
+                following = await self._hop(run, node, slot)
             except Exception as error:
                 if not isinstance(error, StoreError):
                     log.exception("engine.hop_failed", extra={"execution_id": run.execution_id, "node_id": node.id})
                 self.lose(run, error)
                 return
+            slot = None if following is None else run.held.pop(following, None)
 
-    async def _hop(self, run: Run, node: Node) -> Optional[str]:
+    async def _hop(self, run: Run, node: Node, slot: Optional[str]) -> Optional[str]:
         """One attempt and its consequences; the node whose call is to leave next from this task."""
         state = run.steps.get(node.id)
-        attempt = 0 if state is None else state.attempt
+        turn = None if state is None else state.turn
         try:
             if run.stop is not None or state is None:
                 return None
@@ -438,8 +439,9 @@ class Conductor:
             if state.agent_id is not None:
                 self._fleet.replied(state.agent_id, reply)
         finally:
-            self._give_back(run, node.id)
-        if run.stop is not None or not _still_open(run, node.id, state, attempt):
+            if slot is not None:
+                self._slots.give_back(slot)
+        if run.stop is not None or not _still_open(run, node.id, state, turn):
             return None
         hop = run.settle(node.id, reply, self._clock.now(), self._clock.chance(), self.admit)
         first = hop.unit.changes[0] if hop.unit is not None else None
@@ -453,7 +455,8 @@ class Conductor:
     def _launch(self, run: Run, hop: Hop, *, spare: int = 0) -> None:
         """Let a written hop's calls leave, each from a task of its own but for the first ``spare``."""
         for node_id in hop.calls[spare:]:
-            self._spawn(run, self._work(run, node_id))
+            # The slot is the call's own from here on: the step may get another before this one comes back.
+            self._spawn(run, self._work(run, node_id, run.held.pop(node_id, None)))
         if run.stop is not None or self._draining:
             return
         for node_id in hop.slots:
@@ -483,25 +486,33 @@ class Conductor:
 
     def _await_time(self, run: Run, node_id: str, until: Instant) -> None:
         state = run.steps[node_id]
+        turn = state.turn
 
         def wake() -> None:
             state.timer = None
-            self._spawn(run, self._step(run, lambda: run.retry(node_id, self._clock.now(), self.admit)))
+            self._spawn(run, self._step(run, retry))
+
+        def retry() -> Hop:
+            fits = _still_open(run, node_id, state, turn)
+            return run.retry(node_id, self._clock.now(), self.admit) if fits else Hop(None)
 
         state.timer = self._clock.call_later(self._seconds_until(until), wake)
 
     def _await_answer(self, run: Run, node_id: str, until: Instant) -> None:
         state = run.steps[node_id]
+        turn = state.turn
 
         def expire() -> None:
             state.timer = None
+            self._spawn(run, self._step(run, fail))
+
+        def fail() -> Hop:
+            if not _is_current(run, node_id, state, turn) or state.task is None:
+                return Hop(None)
             late = Refused("TASK_TIMEOUT", "The agent did not end the task within its time limit.", retryable=True)
-            self._spawn(run, self._step(run, lambda: self._settled(run, node_id, late)))
+            return run.settle(node_id, late, self._clock.now(), self._clock.chance(), self.admit)
 
         state.timer = self._clock.call_later(self._seconds_until(until), expire)
-
-    def _settled(self, run: Run, node_id: str, reply: Reply) -> Hop:
-        return run.settle(node_id, reply, self._clock.now(), self._clock.chance(), self.admit)
 
     def _watch_deadline(self, run: Run) -> None:
         if run.deadline_at is None or run.stop is not None:
@@ -522,8 +533,11 @@ class Conductor:
         return max(0.0, (instant - self._clock.now()) / SECOND)
 
 
-def _still_open(run: Run, node_id: str, state: StepState, attempt: int) -> bool:
-    """Whether a step is still at the attempt that a reply is for; an agent's report may have been faster."""
-    if run.steps.get(node_id) is not state or state.attempt != attempt:
-        return False
-    return state.task is None or not state.task.is_taken
+def _still_open(run: Run, node_id: str, state: StepState, turn: Optional[Turn]) -> bool:
+    """Whether a step still waits for what comes now; an agent's report may have been faster."""
+    return _is_current(run, node_id, state, turn) and (state.task is None or not state.task.is_taken)
+
+
+def _is_current(run: Run, node_id: str, state: StepState, turn: Optional[Turn]) -> bool:
+    """Whether a step has neither ended, failed nor begun anew meanwhile."""
+    return run.steps.get(node_id) is state and state.turn == turn

@@ -47,6 +47,10 @@ Admit = Callable[["Run", Node], Union[Admitted, Held]]
 """Takes a slot for a node's call if there is one."""
 
 
+Turn = tuple[int, int, bool]
+"""A step's attempt, the failures so far, and whether it is its fallback's turn."""
+
+
 class StopReason(enum.Enum):
     """Why a run's tasks end before their work does."""
 
@@ -77,6 +81,11 @@ class StepState:
         """How often the task could not be handed over."""
         self.timer: Optional[TimerHandle] = None
         self.waiter: Optional[Waiter] = None
+
+    @property
+    def turn(self) -> Turn:
+        """Which attempt it is, and how many failed: what was set going in one turn means nothing in the next."""
+        return self.attempt, self.failures, self.is_fallback
 
 
 @attrs.frozen
@@ -133,7 +142,7 @@ class Run:
         self.agent_id = agent_id
         """The agent that a session was triggered for."""
         self.held: dict[str, str] = {}
-        """Slots that its calls hold: the agent, by node."""
+        """Slots for calls that have yet to leave: the agent, by node."""
         self.started_at: Optional[Instant] = None
         self.progress = Progress(flow)
         self.steps: dict[str, StepState] = {}

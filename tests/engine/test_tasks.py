@@ -6,6 +6,7 @@ from harness import Bench, bench
 
 from opscore.domain.agents import AgentState
 from opscore.domain.calls import Deferred, Postponed, Refused
+from opscore.engine.run import StopReason
 
 K = {"agent_id": "k"}
 DOWN = Postponed("AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: no connection.")
@@ -210,6 +211,83 @@ async def test_idle_before_active_completes_once_both_are_there() -> None:
         assert (await b.executions.get(done)).status == "running"
         await b.report("k", "active", 4)
         assert (await b.ended(done)).outputs == {"x": '{"late":true}'}
+        await b.at_rest()
+
+
+async def test_a_report_in_the_moment_of_the_time_out_counts() -> None:
+    """A task that ends in the moment its time is over has ended; the time-out that was on its way finds nothing."""
+    async with bench() as b:
+        done = await taken(b, {"x": [], "y": ["x"]})
+        await b.report("k", "active")
+        b.clock.advance(30)
+        run = b.engine._conductor.runs[done]
+        await b.report("k", "idle")
+        await b.later.called(2)
+        b.later.take("y")
+        await b.waiting(done, "agent")
+        await b.report("k", "idle", 40, taskId="y")
+        assert (await b.ended(done)).status == "completed"
+        assert run.stop is StopReason.FINISHED
+        await b.at_rest()
+
+
+async def test_a_report_in_the_moment_of_the_next_offer_counts() -> None:
+    """A task that begins in the moment it is to be offered again is not offered again."""
+    async with bench() as b:
+        b.later.answers = lambda call: DOWN
+        await b.agent("k")
+        done = await b.start({"x": []}, node=K)
+        await b.waiting(done, "retry")
+        b.clock.advance(10)
+        await b.report("k", "active")
+        await b.waiting(done, "agent")
+        await b.report("k", "idle", 20)
+        assert (await b.ended(done)).status == "completed"
+        assert len(b.later.calls) == 1
+        await b.at_rest()
+
+
+async def test_an_error_that_is_faster_than_the_hand_over_counts_once() -> None:
+    """What the hand-over comes back with after the agent's own error is no second outcome of the attempt."""
+    for late in (Deferred(), Refused("LATE", "late", retryable=True)):
+        async with bench() as b:
+            await b.agent("k")
+            done = await b.start({"x": []}, node=K)
+            await b.later.called(1)
+            await b.report("k", "error")
+            await b.waiting(done, "retry")
+            run = b.engine._conductor.runs[done]
+            b.later.refuse("x", late)
+            b.clock.advance(5)
+            await b.later.called(2)
+            b.later.take()
+            await b.waiting(done, "agent")
+            await b.report("k", "active", 10)
+            await b.report("k", "idle", 11)
+            assert (await b.ended(done)).failures == 1
+            assert run.stop is StopReason.FINISHED
+            await b.at_rest()
+
+
+async def test_two_calls_of_one_step_give_back_two_slots() -> None:
+    """A task that failed and went to another agent while its first hand-over was open leaves no slot taken."""
+    async with bench() as b:
+        await b.agent("k", "c")
+        await b.agent("l", "c")
+        done = await b.start({"x": []}, node={"agent_id": None, "capability": "c"})
+        await b.later.called(1)
+        first = b.later.open.pop("x")
+        await b.report("k", "error")
+        await b.waiting(done, "retry")
+        b.clock.advance(5)
+        await b.later.called(2)
+        assert b.later.agents == ["k", "l"]
+        first.set_result(Deferred())
+        b.later.take("x")
+        await b.waiting(done, "agent")
+        await b.report("l", "active", 1)
+        await b.report("l", "idle", 2)
+        assert (await b.ended(done)).status == "completed"
         await b.at_rest()
 
 
