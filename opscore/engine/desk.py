@@ -116,11 +116,10 @@ class Desk:
         return None if agent is None else agent.present
 
     async def _keep_abandoned(self, task: OpenTask, report: Report, verdict: Verdict) -> Report:
-        has_ended = isinstance(verdict, (Answered, Refused))
-        await self._store.add_report(report, ends=task if has_ended else None)
-        if isinstance(verdict, Begun):
-            self._fleet.open(attrs.evolve(task, begun_at=verdict.at))
-        if has_ended:
+        """Let go of a task once its agent says anything of it: one that has begun is not free until it says so."""
+        is_known = verdict is not None
+        await self._store.add_report(report, ends=task if is_known else None)
+        if is_known:
             self._fleet.close(task.agent_id, task.execution_id)
         self._fleet.reported(report)
         return report

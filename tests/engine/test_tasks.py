@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from harness import Bench, bench
+from harness import Bench, bench, file_in
 
 from opscore.domain.agents import AgentState
 from opscore.domain.calls import Deferred, Postponed, Refused
@@ -287,6 +288,25 @@ async def test_two_calls_of_one_step_give_back_two_slots() -> None:
         await b.waiting(done, "agent")
         await b.report("l", "active", 1)
         await b.report("l", "idle", 2)
+        assert (await b.ended(done)).status == "completed"
+        await b.at_rest()
+
+
+async def test_an_abandoned_task_that_begins_after_all_keeps_its_agent_until_idle(tmp_path: Path) -> None:
+    """Its active lets go of the task and its state keeps it from new work, also over a restart."""
+    async with bench(file_in(tmp_path)) as b:
+        await b.executions.cancel(await taken(b), None)
+        await b.report("k", "active", 1)
+        done = await b.start({"x": []}, node=K, metadata={"n": 2})
+        assert "active" in ((await b.waiting(done, "agent")).waiting[0].detail or "")
+    async with bench(file_in(tmp_path)) as b:
+        await b.waiting(done, "agent")
+        await b.report("k", "idle", 2)
+        await b.later.called(1)
+        b.later.take()
+        await b.waiting(done, "agent")
+        await b.report("k", "active", 3)
+        await b.report("k", "idle", 4)
         assert (await b.ended(done)).status == "completed"
         await b.at_rest()
 
