@@ -85,6 +85,8 @@ class Conductor:
         self._losses: dict[str, int] = {}
         self._draining = False
         self._hurried = asyncio.Event()
+        self._gone: Optional[set[str]] = set()
+        """Executions that ended since the start, while records that were read before are still being taken up."""
         self.runs: dict[str, Run] = {}
 
     # -- runs come and go ----------------------------------------------------------------------
@@ -120,7 +122,7 @@ class Conductor:
         """
         execution = found.execution
         flow = (await self._store.flow(execution.flow_id, execution.flow_version)).flow
-        if execution.execution_id in self.runs:
+        if execution.execution_id in self.runs or execution.execution_id in (self._gone or ()):
             return
         run, open_steps = Run.resume(found, flow)
         self.runs[run.execution_id] = run
@@ -134,6 +136,10 @@ class Conductor:
         else:
             self._watch_deadline(run)
             self._spawn(run, self._step(run, lambda: run.take_up(open_steps, self._clock.now(), self.admit)))
+
+    def recovered(self) -> None:
+        """All that was open at the start has been taken up."""
+        self._gone = None
 
     async def end(self, run: Run, hop: Hop) -> bool:
         """Write the end of a run and clear up after it; once this returns no call leaves for it.
@@ -160,6 +166,8 @@ class Conductor:
         """The end of a run is written: nothing keeps it any longer."""
         self._forget(run)
         self._losses.pop(run.execution_id, None)
+        if self._gone is not None:
+            self._gone.add(run.execution_id)
         self._waiters.tell(run.execution_id)
 
     def lose(self, run: Run, error: Exception) -> None:

@@ -225,6 +225,7 @@ class Engine:
                 break
             count += len(page)
             last = page[-1].execution.execution_id
+        self._conductor.recovered()
         if count:
             log.info("engine.recovered", extra={"executions": count})
         self._conductor.own(self._queue.serve())

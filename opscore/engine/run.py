@@ -202,6 +202,10 @@ class Run:
         answers: dict[str, Instant] = {}
         for node_id, step in open_steps:
             state = self.steps.get(node_id)
+            if step is not None:
+                recalled = _recalled(step, self.flow.nodes[node_id], None)
+                if state is None or state.turn != recalled.turn:
+                    continue  # a report was faster
             if state is not None and state.task is not None and state.task.is_taken:
                 answers[node_id] = state.task.until
                 continue

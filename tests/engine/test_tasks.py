@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
-from harness import Bench, bench, file_in
+import pytest
+from harness import START, Bench, bench, file_in
 
 from opscore.domain.agents import AgentState
-from opscore.domain.calls import Deferred, Postponed, Refused
+from opscore.domain.calls import Answered, Deferred, Postponed, Refused
+from opscore.domain.errors import Stale, StoreFull
 from opscore.engine.run import StopReason
 
 K = {"agent_id": "k"}
@@ -316,3 +319,403 @@ async def ends(b: Bench, execution_id: str, state: AgentState) -> str:
     await b.report("k", "active", 1)
     await b.report("k", state, 2)
     return execution_id
+
+
+async def test_an_agent_never_has_two_tasks() -> None:
+    """Twenty executions for one agent are done one after the other: by priority first, then as they came."""
+    async with bench() as b:
+        b.later.answers = lambda call: Deferred()
+        await b.agent("k")
+        started = [await b.start({"x": []}, node=K, metadata={"n": n}, priority=9 * (n in (7, 12))) for n in range(20)]
+        order = [started[n] for n in (0, 7, 12, *(n for n in range(1, 20) if n not in (7, 12)))]
+        for turn, execution_id in enumerate(order, 1):
+            await b.later.called(turn)
+            await b.until(execution_id, lambda found: found.waiting[0].until is not None)
+            assert [task.execution_id for task in await b.store.open_tasks()] == [execution_id]
+            await b.report("k", "active", turn)
+            assert len(b.later.calls) == turn
+            await b.report("k", "idle", turn + 0.5)
+            assert (await b.ended(execution_id)).status == "completed"
+        assert [call.execution_id for call in b.later.calls] == order
+        for execution_id in started:
+            await b.events(execution_id)
+        await b.at_rest()
+
+
+async def test_a_capability_is_shared_by_all_who_have_it() -> None:
+    """Three agents get three tasks at once; the fourth goes to whoever is free, the one after to who waited longest."""
+    async with bench() as b:
+        b.later.answers = lambda call: Deferred()
+        for name in ("k", "l", "m"):
+            await b.agent(name, "c")
+        node = {"agent_id": None, "capability": "c"}
+        started = [await b.start({"x": []}, node=node, metadata={"n": n}) for n in range(4)]
+        await b.later.called(3)
+        assert sorted(b.later.agents) == ["k", "l", "m"]
+        waits = (await b.waiting(started[3], "agent")).waiting[0]
+        assert waits.detail == 'No agent with the capability "c" is free.'
+        await done_by(b, "l")
+        await b.later.called(4)
+        assert b.later.agents[3] == "l"
+        for name in ("k", "m", "l"):
+            await done_by(b, name)
+        for execution_id in started:
+            assert (await b.ended(execution_id)).status == "completed"
+        least = b.later.agents[:3]
+        least.remove("l")
+        for n, name in enumerate([*least, "l"]):
+            last = await b.start({"x": []}, node=node, metadata={"again": n})
+            await b.later.called(5 + n)
+            assert b.later.agents[-1] == name
+            await done_by(b, name)
+            await b.ended(last)
+        await b.at_rest()
+
+
+async def test_a_capability_that_nobody_has_waits_for_somebody() -> None:
+    """The step says what is missing, and goes to the first agent that is registered with it."""
+    async with bench() as b:
+        done = await b.start({"x": []}, node={"agent_id": None, "capability": "c"})
+        waits = (await b.waiting(done, "agent")).waiting[0]
+        assert waits.detail == 'No active agent has the capability "c".'
+        await b.agent("k", "c")
+        await b.later.called(1)
+        b.later.take()
+        await b.waiting(done, "agent")
+        await done_by(b, "k")
+        assert (await b.ended(done)).status == "completed"
+        await b.at_rest()
+
+
+async def test_an_agent_may_say_itself_that_it_is_done() -> None:
+    """An explicit completion ends a task at any time; a second one finds it ended."""
+    async with bench() as b:
+        done = await taken(b)
+        (task,) = b.engine.find_tasks(done, "x")
+        await b.engine.conclude(task, Answered({"said": 1}))
+        with pytest.raises(Stale):
+            await b.engine.conclude(task, Answered({"said": 2}))
+        assert (await b.ended(done)).outputs == {"x": '{"said":1}'}
+        assert await b.events(done) == [
+            "execution.accepted", "execution.started", "node.started:x", "node.waiting:x",
+            "node.completed:x", "execution.completed",
+        ]  # fmt: skip
+        await b.at_rest()
+
+
+async def test_two_completions_at_once_are_one() -> None:
+    """Of two in one moment one counts, the other is told that the task has ended."""
+    async with bench() as b:
+        done = await taken(b, {"x": [], "y": ["x"]})
+        (task,) = b.engine.find_tasks(done, "x")
+        said = [b.engine.conclude(task, Answered({"said": n})) for n in (1, 2)]
+        first, second = await asyncio.gather(*said, return_exceptions=True)
+        assert first is None
+        assert isinstance(second, Stale)
+        await b.later.called(2)
+        assert b.later.calls[1].input["said"] == 1
+        b.later.take("y")
+        await b.conclude(done, Answered({}), "y")
+        assert (await b.ended(done)).status == "completed"
+        await b.at_rest()
+
+
+async def test_a_completion_may_come_before_the_hand_over_returns() -> None:
+    """An agent that is faster than the answer to its task's hand-over has done it; the answer changes nothing."""
+    for late in (Deferred(), DOWN, Refused("LATE", "late", retryable=False)):
+        async with bench() as b:
+            await b.agent("k")
+            done = await b.start({"x": [], "y": ["x"]}, node=K)
+            await b.later.called(1)
+            await b.conclude(done, Answered({"fast": True}))
+            await b.waiting(done, "agent")
+            b.later.refuse("x", late)
+            await b.later.called(2)
+            b.later.take("y")
+            await b.waiting(done, "agent")
+            await b.report("k", "idle", 1, taskId="y")
+            found = await b.ended(done)
+            assert (found.status, found.failures) == ("completed", 0)
+            await b.at_rest()
+
+
+async def test_the_agent_may_begin_before_the_hand_over_returns() -> None:
+    """A task that its agent has begun is taken, whatever its hand-over comes back with."""
+    for late in (Deferred(), DOWN, Refused("LATE", "late", retryable=False)):
+        async with bench() as b:
+            await b.agent("k")
+            done = await b.start({"x": []}, node=K)
+            await b.later.called(1)
+            await b.report("k", "active", 1)
+            await b.waiting(done, "agent")
+            b.later.refuse("x", late)
+            await b.report("k", "idle", 2)
+            found = await b.ended(done)
+            assert (found.status, found.calls, found.failures) == ("completed", 1, 0)
+            await b.at_rest()
+
+
+async def test_a_hand_over_that_does_not_return_is_dropped() -> None:
+    """At the step's time limit an open hand-over counts as failed, and the task is offered again with the same key."""
+    async with bench() as b:
+        await b.agent("k")
+        done = await b.start({"x": []}, node={**K, "timeout": 5})
+        await b.later.called(1)
+        b.clock.advance(5)
+        assert (await b.waiting(done, "retry")).waiting[0].error_code == "NODE_TIMEOUT"
+        b.clock.advance(5)
+        await b.later.called(2)
+        assert len({call.idempotency_key for call in b.later.calls}) == 1
+        await b.report("k", "active", 1)
+        await b.report("k", "idle", 2)
+        assert (await b.ended(done)).failures == 1
+        await b.at_rest()
+
+
+async def test_a_cancelled_task_that_was_not_begun_keeps_its_agent() -> None:
+    """Its agent may not know yet: it gets nothing new until it says how the task ended, or the task's time is over."""
+    for says in (True, False):
+        async with bench() as b:
+            cancelled = await taken(b)
+            (task,) = b.engine.find_tasks(cancelled, "x")
+            await b.executions.cancel(cancelled, None)
+            done = await b.start({"x": []}, node=K, metadata={"n": 2})
+            assert "another task" in ((await b.waiting(done, "agent")).waiting[0].detail or "")
+            await b.report("k", "idle", 1)
+            b.clock.advance(29)
+            await b.executions.get(done)
+            assert len(b.later.calls) == 1
+            if says:
+                await b.report("k", "finished", 2, taskId=task.task_id)
+            else:
+                b.clock.advance(1)
+            await b.later.called(2)
+            b.later.take()
+            await b.waiting(done, "agent")
+            await done_by(b, "k")
+            assert (await b.ended(done)).status == "completed"
+            assert await b.events(cancelled) == [
+                "execution.accepted", "execution.started", "node.started:x", "node.waiting:x",
+                "execution.cancel_requested", "execution.cancelled",
+            ]  # fmt: skip
+            await b.at_rest()
+
+
+async def test_a_cancelled_task_that_was_begun_keeps_its_agent_until_idle() -> None:
+    """It is no open task any more, but its agent is at work until it says otherwise."""
+    async with bench() as b:
+        cancelled = await taken(b)
+        await b.report("k", "active", 1)
+        await b.executions.cancel(cancelled, None)
+        await b.at_rest()
+        done = await b.start({"x": []}, node=K, metadata={"n": 2})
+        assert "it reported active" in ((await b.waiting(done, "agent")).waiting[0].detail or "")
+        b.clock.advance(100)
+        await b.executions.get(done)
+        assert len(b.later.calls) == 1
+        await b.report("k", "idle", 2)
+        await b.later.called(2)
+        b.later.take()
+        await b.waiting(done, "agent")
+        await done_by(b, "k")
+        assert (await b.ended(done)).status == "completed"
+        await b.at_rest()
+
+
+async def test_a_completion_after_a_cancel_comes_too_late() -> None:
+    """It is told that the task has ended, and frees the agent."""
+    async with bench() as b:
+        cancelled = await taken(b)
+        (task,) = b.engine.find_tasks(cancelled, "x")
+        await b.executions.cancel(cancelled, None)
+        with pytest.raises(Stale):
+            await b.engine.conclude(task, Answered({}))
+        assert (await b.executions.get(cancelled)).status == "cancelled"
+        await b.at_rest()
+        done = await taken(b, metadata={"n": 2})
+        await b.conclude(done, Answered({}))
+        await b.ended(done)
+        await b.at_rest()
+
+
+async def test_a_cancel_and_a_report_race_to_one_end() -> None:
+    """Cancelled in the moment of the agent's last report, exactly one end is recorded."""
+    async with bench() as b:
+        for n in range(20):
+            done = await taken(b, metadata={"n": n})
+            await b.report("k", "active", 2 * n)
+            both = b.report("k", "idle", 2 * n + 1), b.executions.cancel(done, None)
+            await asyncio.gather(*(both if n % 2 else reversed(both)), return_exceptions=True)
+            found = await b.ended(done)
+            ends = [e for e in await b.events(done) if e in ("execution.completed", "execution.cancelled")]
+            assert ends == [f"execution.{found.status}"]
+            await b.at_rest()
+
+
+async def test_a_task_that_takes_too_long_fails_and_is_retried() -> None:
+    """At its time limit a taken task fails with TASK_TIMEOUT, begun or not; then it is given anew."""
+    async with bench() as b:
+        done = await taken(b, node={**K, "timeout": 5, "retry": {"max_attempts": 2, "initial_interval": 1}})
+        b.clock.advance(4.9)
+        assert (await b.executions.get(done)).failures == 0
+        b.clock.advance(0.1)
+        waits = (await b.waiting(done, "retry")).waiting[0]
+        assert waits.error_code == "TASK_TIMEOUT"
+        assert await b.store.open_tasks() == []
+        b.clock.advance(1)
+        await b.later.called(2)
+        b.later.take()
+        await b.waiting(done, "agent")
+        await b.report("k", "active", 1)
+        b.clock.advance(5)
+        found = await b.ended(done)
+        assert (found.error_code, found.calls, found.failures) == ("TASK_TIMEOUT", 2, 2)
+        await b.at_rest()
+
+
+async def test_an_agent_that_is_busy_of_its_own_is_waited_for() -> None:
+    """What an agent reports of itself keeps its queue waiting, with the reason; idle frees it."""
+    async with bench() as b:
+        await b.agent("k")
+        await b.report("k", "active", 1)
+        done = await b.start({"x": []}, node=K)
+        waits = (await b.waiting(done, "agent")).waiting[0]
+        assert waits.detail is not None
+        assert waits.detail.startswith("The agent is not idle; it reported active at 20")
+        await b.report("k", "initializing", 2)
+        await b.report("k", "idle", 1.5)
+        await b.executions.get(done)
+        assert not b.later.calls
+        await b.report("k", "idle", 3)
+        await b.later.called(1)
+        b.later.take()
+        await b.waiting(done, "agent")
+        await done_by(b, "k")
+        assert (await b.ended(done)).status == "completed"
+        await b.at_rest()
+
+
+async def test_on_error_continue_goes_on_without_the_step() -> None:
+    """The step has failed, what follows runs."""
+    async with bench() as b:
+        done = await taken(b, {"x": [], "y": ["x"]}, node={**K, "on_error": "continue", "retry": {"max_attempts": 1}})
+        await b.report("k", "error", 1)
+        await b.later.called(2)
+        b.later.take("y")
+        await b.waiting(done, "agent")
+        await done_by(b, "k")
+        found = await b.ended(done)
+        assert (found.status, found.failures) == ("completed", 1)
+        assert {step.node_id: step.status for step in await b.store.steps(done)} == {"x": "failed", "y": "completed"}
+        await b.at_rest()
+
+
+async def test_on_error_output_stands_in_for_the_step() -> None:
+    """What follows gets the output that the flow names."""
+    async with bench() as b:
+        node = {**K, "on_error": {"output": {"stand_in": 1}}, "retry": {"max_attempts": 1}}
+        done = await taken(b, {"x": [], "y": ["x"]}, node=node)
+        await b.report("k", "error", 1)
+        await b.later.called(2)
+        assert b.later.calls[1].input["stand_in"] == 1
+        b.later.take("y")
+        await b.waiting(done, "agent")
+        await done_by(b, "k")
+        assert (await b.ended(done)).status == "completed"
+        await b.at_rest()
+
+
+async def test_on_error_agent_tries_with_retries_of_its_own() -> None:
+    """After the first agent's attempts the other one has as many; then the step has failed."""
+    async with bench() as b:
+        b.later.answers = lambda call: Deferred()
+        await b.agent("k")
+        await b.agent("l")
+        retry = {"max_attempts": 2, "initial_interval": 1}
+        done = await b.start({"x": []}, node={**K, "on_error": {"agent_id": "l"}, "retry": retry})
+        for count, name in enumerate(["k", "k", "l", "l"], 1):
+            await b.later.called(count)
+            await b.waiting(done, "agent")
+            await b.report(name, "error", count)
+            b.clock.advance(1)
+        assert (await b.ended(done)).error_code == "AGENT_ERROR"
+        assert b.later.agents == ["k", "k", "l", "l"]
+        await b.at_rest()
+
+
+async def test_an_error_that_is_faster_than_the_hand_over_goes_to_the_other_agent() -> None:
+    """A hand-over that returns after the first agent's own error does not touch the other agent's turn."""
+    async with bench() as b:
+        await b.agent("k")
+        await b.agent("l")
+        done = await b.start({"x": []}, node={**K, "on_error": {"agent_id": "l"}, "retry": {"max_attempts": 1}})
+        await b.later.called(1)
+        first = b.later.open.pop("x")
+        await b.report("k", "error", 1)
+        first.set_result(Deferred())
+        await b.waiting(done, "retry")
+        b.clock.advance(0)
+        await b.later.called(2)
+        b.later.take()
+        await b.waiting(done, "agent")
+        await done_by(b, "l")
+        assert (await b.ended(done)).status == "completed"
+        assert b.later.agents == ["k", "l"]
+        await b.at_rest()
+
+
+async def test_a_full_disk_does_not_lose_a_report() -> None:
+    """A report that could not be written fails; said again it counts, once."""
+    async with bench() as b:
+        done = await taken(b, {"x": [], "y": ["x"]})
+        await b.report("k", "active", 1)
+        b.store.refusals = 1
+        with pytest.raises(StoreFull):
+            await b.report("k", "idle", 2, result={"kept": True})
+        await b.report("k", "idle", 2, result={"kept": True})
+        await b.later.called(2)
+        assert b.later.calls[1].input["kept"] is True
+        b.later.take("y")
+        b.clock.advance(1)
+        await b.waiting(done, "agent")
+        await b.report("k", "active", 3)
+        b.store.refusals = 1
+        with pytest.raises(StoreFull):
+            await b.conclude(done, Answered({}), "y")
+        await b.executions.get(done)
+        b.clock.advance(1)
+        await b.waiting(done, "agent")
+        await b.conclude(done, Answered({}), "y")
+        assert (await b.ended(done)).status == "completed"
+        told = [event for event in await b.events(done) if event.startswith(("agent", "node.completed"))]
+        assert told == ["agent.state:x", "agent.state:x", "node.completed:x", "agent.state:y", "node.completed:y"]
+        await b.at_rest()
+
+
+async def test_a_full_disk_while_a_task_is_taken_gives_it_again() -> None:
+    """That it was taken could not be written: it is offered again with the same key once there is room."""
+    async with bench() as b:
+        await b.agent("k")
+        done = await b.start({"x": []}, node=K)
+        await b.later.called(1)
+        b.store.refusals = 1
+        b.later.take()
+        await b.until(done, lambda found: done not in b.engine._conductor.runs)
+        b.clock.advance(1)
+        await b.later.called(2)
+        b.later.take()
+        await b.waiting(done, "agent")
+        await done_by(b, "k")
+        assert (await b.ended(done)).status == "completed"
+        assert len({call.idempotency_key for call in b.later.calls}) == 1
+        await b.at_rest()
+
+
+async def done_by(b: Bench, agent_id: str) -> None:
+    """The agent begins what it has, and ends it."""
+    agent = b.store.agent_now(agent_id)
+    assert agent is not None
+    last = START if agent.present is None else agent.present.reported_at
+    at = (last - START) / 1_000_000 + 1
+    await b.report(agent_id, "active", at)
+    await b.report(agent_id, "idle", at + 0.5)
