@@ -110,11 +110,13 @@ class Fleet:
 
     def is_available(self, agent_id: str) -> bool:
         """Whether an agent may be given work now. One that is gone may: its call says so."""
+        agent = self._store.agent_now(agent_id)
+        if agent is None:
+            return True
         watch = self._watches.get(agent_id)
         if watch is not None and (watch.is_open or watch.task is not None):
             return False
-        agent = self._store.agent_now(agent_id)
-        return agent is None or agent.is_free or agent.spec.protocol not in self._later
+        return agent.is_free or agent.spec.protocol not in self._later
 
     def is_doubtful(self, agent_id: str) -> bool:
         """Whether others are to be preferred: nothing was heard of it for long, or it was seen to be unwell."""

@@ -595,6 +595,21 @@ async def test_an_agent_that_is_busy_of_its_own_is_waited_for() -> None:
         await b.at_rest()
 
 
+async def test_an_agent_that_is_deleted_answers_nobody_any_more() -> None:
+    """Those that wait for it fail at once; what it has taken ends with its time."""
+    async with bench() as b:
+        first = await taken(b)
+        second = await b.start({"x": []}, node=K, metadata={"n": 2})
+        await b.waiting(second, "agent")
+        await b.agents.delete("k")
+        assert (await b.ended(second)).error_code == "AGENT_NOT_FOUND"
+        b.clock.advance(30)
+        await b.waiting(first, "retry")
+        b.clock.advance(5)
+        assert (await b.ended(first)).error_code == "AGENT_NOT_FOUND"
+        await b.at_rest()
+
+
 async def test_on_error_continue_goes_on_without_the_step() -> None:
     """The step has failed, what follows runs."""
     async with bench() as b:
