@@ -296,7 +296,12 @@ class Run:
             state.failures, state.first_at, delay = 0, None, 0.0
         until = after(now, delay)
         waits = self._waits(
-            node.id, "retry", until=until, error_code=refused.error_code, error_message=refused.error_message
+            node.id,
+            "retry",
+            agent_id=node.on_error.agent_id if state.is_fallback else None,  # whose turn it is after a restart too
+            until=until,
+            error_code=refused.error_code,
+            error_message=refused.error_message,
         )
         changes.append(attrs.evolve(waits, closes=_closed(state)))
         state.task = None

@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import itertools
 import sqlite3
+import time
 import uuid
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from opscore.store import SqlStore, open_store
 
 AGENT_LIMITS = tuple(field.name for field in attrs.fields(FleetLimits))
 START = 1_700_000_000_000_000
+PATIENCE = 5.0
+"""Real seconds after which a test is told that what it waits for does not come."""
 
 
 class Timer:
@@ -181,7 +184,8 @@ class Bench:
 
     async def until(self, execution_id: str, fits: Callable[[Execution], bool]) -> Execution:
         """The execution once it fits; the loop turns until then."""
-        for _ in range(2000):
+        patience = time.monotonic() + PATIENCE
+        while time.monotonic() < patience:
             found = await self.executions.get(execution_id)
             if fits(found):
                 return found
@@ -227,7 +231,8 @@ class Bench:
 
     async def at_rest(self) -> None:
         """Nothing is open: no task, no slot, nobody waits."""
-        for _ in range(2000):
+        patience = time.monotonic() + PATIENCE
+        while time.monotonic() < patience:
             gauges = self.engine.gauges()
             held = gauges["calls_in_flight"], gauges["calls_waiting"], await self.store.open_tasks()
             if held == (0, 0, []):
