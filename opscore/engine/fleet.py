@@ -20,6 +20,11 @@ from opscore.domain.ports import Clock, Store, TimerHandle
 from opscore.domain.tasks import OpenTask
 
 UNREACHABLE = "AGENT_UNREACHABLE"
+_UNHEARD = frozenset((
+    "NODE_TIMEOUT", "AGENT_NOT_FOUND", "AGENT_INACTIVE", "AGENT_PROTOCOL_UNKNOWN", "AGENT_FORBIDDEN_ADDRESS",
+    "AGENT_CALL_FAILED",
+))  # fmt: skip
+"""Failures without a word of the agent: it let its time pass, or was not even called."""
 _LONGEST_PAUSE: Seconds = 300.0
 
 
@@ -207,10 +212,11 @@ class Fleet:
 
     def replied(self, agent_id: str, reply: Reply) -> None:
         """A call to an agent came back."""
-        if isinstance(reply, Refused) and reply.error_code == UNREACHABLE:
+        error_code = reply.error_code if isinstance(reply, Refused) else None
+        if isinstance(reply, Refused) and error_code == UNREACHABLE:
             self._failed(agent_id, reply.error_message)
-        elif not self.answers_later(agent_id):  # what AgentKit answers says nothing of its agent
-            self._seen(agent_id)
+        elif error_code not in _UNHEARD and not self.answers_later(agent_id):
+            self._seen(agent_id)  # what AgentKit answers says nothing of its agent
 
     def probed(self, agent_id: str, probe: Probe) -> None:
         """An agent was asked for its health."""
@@ -232,6 +238,11 @@ class Fleet:
         watch = self._watches.get(agent_id)
         return watch is None or watch.has_health is not False
 
+    @property
+    def minds_silence(self) -> bool:
+        """Whether silence makes an agent count as offline at all."""
+        return self._limits.offline_after > 0
+
     def notice_silence(self, agents: Iterable[Agent]) -> Sequence[str]:
         """Mark as offline whoever should have been heard and was not; who that is now and was not before.
 
@@ -241,7 +252,7 @@ class Fleet:
         limit = self._limits.offline_after
         now = self._clock.now()
         found = []
-        for agent in agents if limit else ():
+        for agent in agents if self.minds_silence else ():
             watch = self._watch(agent.spec.agent_id)
             is_heard = agent.present is not None or watch.health == "unreachable" or watch.has_health
             is_busy = watch.silent_since is not None or watch.task is not None

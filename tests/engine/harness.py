@@ -107,6 +107,7 @@ class Script:
 
     async def probe(self, endpoint: Optional[str], agent_id: Optional[str] = None) -> Probe:
         self.probed.append(agent_id or "")
+        self._news.set()
         return self.health.get(agent_id or "", Probe(True, "scripted"))
 
     def check(self, spec: AgentSpec) -> None:
@@ -120,6 +121,12 @@ class Script:
     async def called(self, count: int) -> None:
         """Wait until so many calls were made."""
         while len(self.calls) < count:
+            self._news.clear()
+            await asyncio.wait_for(self._news.wait(), 5)
+
+    async def probed_by(self, count: int) -> None:
+        """Wait until so many agents were asked for their health."""
+        while len(self.probed) < count:
             self._news.clear()
             await asyncio.wait_for(self._news.wait(), 5)
 

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _WITHOUT_HEALTH = 10
 """Agents that had nothing to ask are asked again after so many intervals: they may be newer then."""
+_LISTEN_EVERY: Seconds = 10.0
+"""How often silence is looked for, whoever is asked for its health and when."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,26 +57,30 @@ class Prober:
         self._bell.set()
 
     async def serve(self) -> None:
-        """Ask for ever."""
-        while self._probing.interval:
+        """Ask and listen for ever."""
+        while self._probing.interval or self._fleet.minds_silence:
             self._bell.clear()
             agents = await self._store.agents()
-            now = self._clock.monotonic()
-            self._due = {agent.spec.agent_id: self._due.get(agent.spec.agent_id, now) for agent in agents}
-            await self._ask([agent for agent in agents if self._due[agent.spec.agent_id] <= now])
+            if self._probing.interval:
+                await self._ask_due(agents)
             for agent_id in self._fleet.notice_silence(agents):
                 log.warning("agent.offline", extra={"agent_id": agent_id, "reason": "nothing was heard of it"})
             await self._rest()
 
     async def _rest(self) -> None:
-        """Until the next one is due, or somebody rings."""
+        """Until the next one is due, it is time to listen again, or somebody rings."""
         now = self._clock.monotonic()
-        first = min(self._due.values(), default=now + self._probing.interval)
+        first = min([now + _LISTEN_EVERY, *self._due.values()])
         timer = self._clock.call_later(max(0.0, first - now), self._bell.set)
         try:
             await self._bell.wait()
         finally:
             timer.cancel()
+
+    async def _ask_due(self, agents: Sequence[Agent]) -> None:
+        now = self._clock.monotonic()
+        self._due = {agent.spec.agent_id: self._due.get(agent.spec.agent_id, now) for agent in agents}
+        await self._ask([agent for agent in agents if self._due[agent.spec.agent_id] <= now])
 
     async def _ask(self, agents: Sequence[Agent]) -> None:
         waiting = deque(agents)
