@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Optional, Sequence
 
 import pytest
@@ -235,6 +236,29 @@ async def test_a_new_agent_is_asked_at_once() -> None:
         await b.agent("n", protocol="script")
         await b.script.probed_by(2)
         assert b.script.probed == ["a", "n"]
+
+
+async def test_an_agent_that_changes_while_it_is_asked_is_asked_again() -> None:
+    """What its old address said is not said of the new one, which is asked at once."""
+    async with bench(probing=Probing(interval=1000.0)) as b:
+        await b.script.probed_by(1)
+        asked: list[tuple[Optional[str], Optional[str]]] = []
+        answer = asyncio.Event()
+
+        async def probe(endpoint: Optional[str], agent_id: Optional[str] = None) -> Probe:
+            asked.append((agent_id, endpoint))
+            if endpoint == "old":
+                await answer.wait()
+            return Probe(connected=endpoint == "new", message=f"said by {endpoint}")
+
+        b.script.probe = probe  # type: ignore[method-assign]
+        await b.agents.register(AgentSpec("n", "n", "script", endpoint="old"))
+        await turns(b)
+        await b.agents.announce(AgentSpec("n", "n", "script", endpoint="new"), None)
+        answer.set()
+        await turns(b)
+        assert asked == [("n", "old"), ("n", "new")]
+        assert (await view(b, "n")).observed.health_message == "said by new"
 
 
 class Listed:

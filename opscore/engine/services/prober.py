@@ -96,8 +96,10 @@ class Prober:
         protocol = self._protocols.get(agent.spec.protocol)
         if protocol is not None and (agent.spec.endpoint is not None or not protocol.needs_endpoint):
             probe = await protocol.probe(agent.spec.endpoint, agent_id)
-            if self._store.agent_now(agent_id) is not None:
-                self._fleet.probed(agent_id, probe)
+            known = self._store.agent_now(agent_id)
+            if known is None or known.spec != agent.spec:
+                return  # it was changed meanwhile, and is asked anew
+            self._fleet.probed(agent_id, probe)
         self._due[agent_id] = self._clock.monotonic() + self._pause(agent_id)
 
     def _pause(self, agent_id: str) -> Seconds:
