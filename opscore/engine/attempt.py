@@ -41,8 +41,8 @@ class Caller:
             CancelledError: The run was stopped.
             StoreError: The node's input could not be read.
         """
-        given, outputs = await self._payloads.gather(run.execution_id, node)
         state = run.steps[node.id]
+        given, outputs = await self._payloads.gather(run.execution_id, node)
         if state.agent_id is None:
             return Answered(passed_on(node, given, outputs))
         agent = self._store.agent_now(state.agent_id)

@@ -33,7 +33,7 @@ from opscore.engine.attempt import Caller
 from opscore.engine.clock import pause
 from opscore.engine.fleet import Fleet
 from opscore.engine.payloads import Payloads
-from opscore.engine.run import Admitted, Held, Hop, Run, StepState, StopReason, Turn
+from opscore.engine.run import SLOT, Admitted, Awaits, Held, Hop, Run, StepState, StopReason
 from opscore.engine.slots import Lane, Slots
 from opscore.engine.waiters import Waiters
 
@@ -439,18 +439,19 @@ class Conductor:
     async def _hop(self, run: Run, node: Node, slot: Optional[str]) -> Optional[str]:
         """One attempt and its consequences; the node whose call is to leave next from this task."""
         state = run.steps.get(node.id)
-        turn = None if state is None else state.turn
         try:
-            if run.stop is not None or state is None:
+            if run.stop is not None or state is None or state.awaits is not None:
                 return None
+            attempt = state.attempt
             reply = await self._caller.attempt(run, node)
             if state.agent_id is not None:
                 self._fleet.replied(state.agent_id, reply)
         finally:
             if slot is not None:
                 self._slots.give_back(slot)
-        if run.stop is not None or not _still_open(run, node.id, state, turn):
-            return None
+        is_open = run.steps.get(node.id) is state and state.attempt == attempt and state.awaits is None
+        if run.stop is not None or not is_open:
+            return None  # an agent's report may have been faster
         hop = run.settle(node.id, reply, self._clock.now(), self._clock.chance(), self.admit)
         first = hop.unit.changes[0] if hop.unit is not None else None
         if isinstance(first, StepCompleted) and not hop.ends:
@@ -477,12 +478,16 @@ class Conductor:
     # -- waiting -------------------------------------------------------------------------------
 
     def _await_slot(self, run: Run, node_id: str) -> None:
-        state, node = run.steps[node_id], run.flow.nodes[node_id]
+        state, node = _waits(run, node_id, SLOT), run.flow.nodes[node_id]
+        if state is None:
+            return
         lane = self._lane(run, node)
         assert lane is not None, "a node that only passes data on needs no slot"
         if state.task is not None:
             # Its agent is taken, by itself: nobody will be given a slot on its account.
-            self._await_time(run, node_id, after(self._clock.now(), _OWN_TASK_PAUSE))
+            until = after(self._clock.now(), _OWN_TASK_PAUSE)
+            state.awaits = Awaits("time", until)
+            self._await_time(run, node_id, until)
             return
 
         def grant(agent_id: str) -> None:
@@ -493,34 +498,30 @@ class Conductor:
             state.waiter = waiter
 
     def _await_time(self, run: Run, node_id: str, until: Instant) -> None:
-        state = run.steps[node_id]
-        turn = state.turn
-
-        def wake() -> None:
-            state.timer = None
-            self._spawn(run, self._step(run, retry))
-
-        def retry() -> Hop:
-            fits = _still_open(run, node_id, state, turn)
-            return run.retry(node_id, self._clock.now(), self.admit) if fits else Hop(None)
-
-        state.timer = self._clock.call_later(self._seconds_until(until), wake)
+        self._await(run, node_id, Awaits("time", until), lambda: run.retry(node_id, self._clock.now(), self.admit))
 
     def _await_answer(self, run: Run, node_id: str, until: Instant) -> None:
-        state = run.steps[node_id]
-        turn = state.turn
+        late = Refused("TASK_TIMEOUT", "The agent did not end the task within its time limit.", retryable=True)
+        self._await(
+            run,
+            node_id,
+            Awaits("answer", until),
+            lambda: run.settle(node_id, late, self._clock.now(), self._clock.chance(), self.admit),
+        )
 
-        def expire() -> None:
+    def _await(self, run: Run, node_id: str, awaits: Awaits, hop: Callable[[], Hop]) -> None:
+        """Carry out a hop when the time has come, if the step still waits for that then."""
+        state = _waits(run, node_id, awaits)
+        if state is None or awaits.until is None:
+            return
+
+        def wake(state: StepState = state) -> None:
             state.timer = None
-            self._spawn(run, self._step(run, fail))
+            self._spawn(run, self._step(run, lambda: Hop(None) if _waits(run, node_id, awaits) is None else hop()))
 
-        def fail() -> Hop:
-            if not _is_current(run, node_id, state, turn) or state.task is None:
-                return Hop(None)
-            late = Refused("TASK_TIMEOUT", "The agent did not end the task within its time limit.", retryable=True)
-            return run.settle(node_id, late, self._clock.now(), self._clock.chance(), self.admit)
-
-        state.timer = self._clock.call_later(self._seconds_until(until), expire)
+        if state.timer is not None:
+            state.timer.cancel()
+        state.timer = self._clock.call_later(self._seconds_until(awaits.until), wake)
 
     def _watch_deadline(self, run: Run) -> None:
         if run.deadline_at is None or run.stop is not None:
@@ -541,11 +542,7 @@ class Conductor:
         return max(0.0, (instant - self._clock.now()) / SECOND)
 
 
-def _still_open(run: Run, node_id: str, state: StepState, turn: Optional[Turn]) -> bool:
-    """Whether a step still waits for what comes now; an agent's report may have been faster."""
-    return _is_current(run, node_id, state, turn) and (state.task is None or not state.task.is_taken)
-
-
-def _is_current(run: Run, node_id: str, state: StepState, turn: Optional[Turn]) -> bool:
-    """Whether a step has neither ended, failed nor begun anew meanwhile."""
-    return run.steps.get(node_id) is state and state.turn == turn
+def _waits(run: Run, node_id: str, awaits: Awaits) -> Optional[StepState]:
+    """The step if this is what it still waits for; what comes in one moment comes in any order."""
+    state = run.steps.get(node_id)
+    return state if state is not None and state.awaits == awaits else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Callable, Iterable, Mapping, Optional, Sequence, Union
+from typing import Callable, Iterable, Literal, Mapping, NamedTuple, Optional, Sequence, Union
 
 import attrs
 
@@ -47,8 +47,14 @@ Admit = Callable[["Run", Node], Union[Admitted, Held]]
 """Takes a slot for a node's call if there is one."""
 
 
-Turn = tuple[int, int, bool]
-"""A step's attempt, the failures so far, and whether it is its fallback's turn."""
+class Awaits(NamedTuple):
+    """What a step waits for: a slot or an agent, an instant, or the agent's answer until an instant."""
+
+    what: Literal["slot", "time", "answer"]
+    until: Optional[Instant] = None
+
+
+SLOT = Awaits("slot")
 
 
 class StopReason(enum.Enum):
@@ -65,7 +71,9 @@ class StopReason(enum.Enum):
 class StepState:
     """What a run remembers of a step that has begun and not ended."""
 
-    __slots__ = ("agent_id", "attempt", "failures", "first_at", "is_fallback", "offers", "task", "timer", "waiter")
+    __slots__ = (
+        "agent_id", "attempt", "awaits", "failures", "first_at", "is_fallback", "offers", "task", "timer", "waiter",
+    )  # fmt: skip
 
     def __init__(self, attempt: int = 0, failures: int = 0, first_at: Optional[Instant] = None) -> None:
         self.attempt = attempt
@@ -79,13 +87,10 @@ class StepState:
         """The task that its agent holds, if it is one that answers later."""
         self.offers = 0
         """How often the task could not be handed over."""
+        self.awaits: Optional[Awaits] = None
+        """What it waits for; None while its call is open. What was set going for another wait means nothing now."""
         self.timer: Optional[TimerHandle] = None
         self.waiter: Optional[Waiter] = None
-
-    @property
-    def turn(self) -> Turn:
-        """Which attempt it is, and how many failed: what was set going in one turn means nothing in the next."""
-        return self.attempt, self.failures, self.is_fallback
 
 
 @attrs.frozen
@@ -202,15 +207,16 @@ class Run:
         answers: dict[str, Instant] = {}
         for node_id, step in open_steps:
             state = self.steps.get(node_id)
-            if step is not None:
-                recalled = _recalled(step, self.flow.nodes[node_id], None)
-                if state is None or state.turn != recalled.turn:
-                    continue  # a report was faster
+            if step is not None and (state is None or state.awaits is not None):
+                continue  # a report was faster
             if state is not None and state.task is not None and state.task.is_taken:
                 answers[node_id] = state.task.until
+                state.awaits = Awaits("answer", state.task.until)
                 continue
-            if step is not None and step.waiting_for == "retry" and (step.waiting_until or 0) > now:
-                timers[node_id] = step.waiting_until or now
+            until = step.waiting_until if step is not None and step.waiting_for == "retry" else None
+            if state is not None and until is not None and until > now:
+                timers[node_id] = until
+                state.awaits = Awaits("time", until)
                 continue
             change = self._open(node_id, now, admit, recovered=step is not None and step.status == "running")
             (calls if isinstance(change, x.StepStarted) else slots).append(node_id)
@@ -263,6 +269,7 @@ class Run:
         state.task = attrs.evolve(state.task, accepted_at=now)
         state.offers = 0
         until = state.task.until
+        state.awaits = Awaits("answer", until)
         changes.append(x.StepAccepted(node_id, state.task.agent_id, state.attempt, until))
         return Hop(self._unit(now, changes), answers={node_id: until})
 
@@ -371,7 +378,7 @@ class Run:
         node = self.flow.nodes[node_id]
         state, is_new = self._state(node_id)
         state.attempt += 1
-        state.waiter = None
+        state.awaits = state.waiter = None
         state.agent_id = admitted.agent_id
         if admitted.agent_id is not None and admitted.task_until is not None:
             state.task = OpenTask(admitted.agent_id, self.execution_id, node_id, admitted.task_until)
@@ -393,6 +400,7 @@ class Run:
         detail: Optional[str] = None,
     ) -> x.StepWaits:
         state, is_new = self._state(node_id)
+        state.awaits = Awaits("time", until) if reason == "retry" else SLOT
         return x.StepWaits(
             node_id,
             agent_id or state.agent_id,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,46 @@ async def test_an_error_that_is_faster_than_the_hand_over_counts_once() -> None:
             assert (await b.ended(done)).failures == 1
             assert run.stop is StopReason.FINISHED
             await b.at_rest()
+
+
+async def test_reports_and_hand_overs_may_cross_at_any_moment() -> None:
+    """A report that comes while anything of its task is being sent or written counts once, and the run goes on."""
+    states: tuple[AgentState, ...] = ("finished", "error")
+    for ticks, state, is_repeat in itertools.product(range(12), states, (False, True)):
+        async with bench() as b:
+            await b.agent("k")
+            done = await b.start({"x": [], "y": ["x"]}, node=K)
+            await b.later.called(1)
+            if is_repeat:
+                b.later.refuse("x", DOWN)
+                await b.waiting(done, "retry")
+                b.clock.advance(1)
+            else:
+                b.later.take()
+            for _ in range(ticks):
+                await tick()
+            run = b.engine._conductor.runs[done]
+            await b.report("k", state, taskId="x")
+            b.later.answers = lambda call: Deferred()
+            if "x" in b.later.open:
+                b.later.take()
+            await b.until(done, lambda found: {one.reason for one in found.waiting} & {"retry", "agent"} != set())
+            b.clock.advance(5)
+            if state == "error":
+                await b.waiting(done, "agent")
+                await b.report("k", "finished", 10, taskId="x")
+            await b.until(done, lambda found: [one.node_id for one in found.waiting if one.until] == ["y"])
+            await b.report("k", "finished", 20, taskId="y")
+            assert (await b.ended(done)).failures == (1 if state == "error" else 0)
+            assert run.stop is StopReason.FINISHED
+            await b.at_rest()
+
+
+async def tick() -> None:
+    """One turn of the loop."""
+    turn = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(turn.set_result, None)
+    await turn
 
 
 async def test_two_calls_of_one_step_give_back_two_slots() -> None:
