@@ -471,7 +471,7 @@ class Conductor:
         for node_id in hop.slots:
             self._await_slot(run, node_id)
         for node_id, until in hop.timers.items():
-            self._await_time(run, node_id, until)
+            self._await_time(run, node_id, Awaits("time", until))
         for node_id, until in hop.answers.items():
             self._await_answer(run, node_id, until)
 
@@ -485,9 +485,8 @@ class Conductor:
         assert lane is not None, "a node that only passes data on needs no slot"
         if state.task is not None:
             # Its agent is taken, by itself: nobody will be given a slot on its account.
-            until = after(self._clock.now(), _OWN_TASK_PAUSE)
-            state.awaits = Awaits("time", until)
-            self._await_time(run, node_id, until)
+            state.awaits = Awaits("slot", after(self._clock.now(), _OWN_TASK_PAUSE))
+            self._await_time(run, node_id, state.awaits)
             return
 
         def grant(agent_id: str) -> None:
@@ -497,8 +496,8 @@ class Conductor:
         if waiter.is_waiting:
             state.waiter = waiter
 
-    def _await_time(self, run: Run, node_id: str, until: Instant) -> None:
-        self._await(run, node_id, Awaits("time", until), lambda: run.retry(node_id, self._clock.now(), self.admit))
+    def _await_time(self, run: Run, node_id: str, awaits: Awaits) -> None:
+        self._await(run, node_id, awaits, lambda: run.retry(node_id, self._clock.now(), self.admit))
 
     def _await_answer(self, run: Run, node_id: str, until: Instant) -> None:
         late = Refused("TASK_TIMEOUT", "The agent did not end the task within its time limit.", retryable=True)

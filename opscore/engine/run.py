@@ -48,7 +48,7 @@ Admit = Callable[["Run", Node], Union[Admitted, Held]]
 
 
 class Awaits(NamedTuple):
-    """What a step waits for: a slot or an agent, an instant, or the agent's answer until an instant."""
+    """What a step waits for: a slot or an agent (looked for again at an instant), an instant, an answer until one."""
 
     what: Literal["slot", "time", "answer"]
     until: Optional[Instant] = None
@@ -331,9 +331,12 @@ class Run:
 
     def retry(self, node_id: str, now: Instant, admit: Admit) -> Hop:
         """A step's waiting time is over."""
+        before = self.steps[node_id].awaits
         change = self._open(node_id, now, admit)
-        unit = self._unit(now, [change])
-        return Hop(unit, [node_id]) if isinstance(change, x.StepStarted) else Hop(unit, slots=[node_id])
+        if isinstance(change, x.StepStarted):
+            return Hop(self._unit(now, [change]), [node_id])
+        is_known = before is not None and before.what == "slot"
+        return Hop(None if is_known else self._unit(now, [change]), slots=[node_id])
 
     def granted(self, node_id: str, now: Instant, admitted: Admitted) -> Hop:
         """A step that waited for a slot has one."""

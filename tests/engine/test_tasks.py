@@ -12,6 +12,7 @@ from opscore.domain.agents import AgentState
 from opscore.domain.calls import Answered, Deferred, Postponed, Refused
 from opscore.domain.errors import Stale, StoreFull
 from opscore.engine.run import StopReason
+from opscore.operations.executions import Start
 
 K = {"agent_id": "k"}
 DOWN = Postponed("AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: no connection.")
@@ -764,6 +765,63 @@ async def test_a_full_disk_while_a_task_is_taken_gives_it_again() -> None:
         await done_by(b, "k")
         assert (await b.ended(done)).status == "completed"
         assert len({call.idempotency_key for call in b.later.calls}) == 1
+        await b.at_rest()
+
+
+async def test_a_time_limit_of_the_execution_leaves_its_task_behind() -> None:
+    """The agent of a task that was not begun is kept until the task's own time is over."""
+    async with bench() as b:
+        done = await taken(b, timeout=10)
+        b.clock.advance(10)
+        assert (await b.ended(done)).error_code == "EXECUTION_TIMEOUT"
+        assert [task.is_abandoned for task in await b.store.open_tasks()] == [True]
+        b.clock.advance(20)
+        await b.at_rest()
+
+
+async def test_a_failure_leaves_the_tasks_of_its_siblings_behind() -> None:
+    """What was begun is over, what was only taken keeps its agent."""
+    async with bench() as b:
+        b.later.answers = lambda call: Deferred()
+        nodes = [{"id": name, "agent_id": name, "retry": {"max_attempts": 1}} for name in ("k", "l", "m")]
+        for node in nodes:
+            await b.agent(str(node["id"]))
+        await b.flows.create({"flow_id": "three", "nodes": nodes})
+        done = (await b.executions.start(Start(flow_id="three", input_data={}))).execution_id
+        await b.until(done, lambda found: len(found.waiting) == 3)
+        await b.report("l", "active")
+        await b.report("k", "error", error="no")
+        assert (await b.ended(done)).error_message == 'Node "k" failed: no'
+        assert {step.node_id: step.status for step in await b.store.steps(done)} == {
+            "k": "failed", "l": "cancelled", "m": "cancelled",
+        }  # fmt: skip
+        assert [task.agent_id for task in await b.store.open_tasks()] == ["m"]
+        await b.report("m", "error")
+        await b.at_rest()
+
+
+async def test_a_task_that_waits_for_room_says_so_once() -> None:
+    """While all slots are taken a task that is to be offered again does not fill the history."""
+    async with bench(calls=1) as b:
+        await b.agent("k")
+        b.later.answers = lambda call: DOWN
+        done = await b.start({"x": []}, node=K)
+        await b.waiting(done, "retry")
+        other = await b.start({"z": []})
+        await b.script.called(1)
+        for _ in range(20):
+            b.clock.advance(0.5)
+            await b.executions.get(done)
+            await b.store.queue_length()
+        assert (await b.executions.get(done)).waiting[0].reason == "slot"
+        assert (await b.events(done))[4:] == ["node.waiting:x"]
+        b.later.answers = lambda call: Deferred()
+        b.script.answer("z")
+        await b.ended(other)
+        b.clock.advance(0.5)
+        await b.waiting(done, "agent")
+        await done_by(b, "k")
+        assert (await b.ended(done)).status == "completed"
         await b.at_rest()
 
 
