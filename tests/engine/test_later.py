@@ -768,6 +768,41 @@ async def test_a_full_disk_while_a_task_is_taken_gives_it_again() -> None:
         await b.at_rest()
 
 
+async def test_a_start_that_is_refused_leaves_its_agent_free() -> None:
+    """When the disk is full nothing was started, and the agent holds nothing."""
+    async with bench() as b:
+        await b.agent("k")
+        b.store.refusals = 1
+        with pytest.raises(StoreFull):
+            await b.start({"x": []}, node=K)
+        await b.at_rest()
+        done = await taken(b, metadata={"n": 2})
+        await done_by(b, "k")
+        assert (await b.ended(done)).status == "completed"
+        await b.at_rest()
+
+
+async def test_a_cancel_may_come_at_any_moment_of_a_grant() -> None:
+    """An execution that is cancelled while it is given its agent leaves nothing taken after its task's time."""
+    for ticks in range(14):
+        async with bench() as b:
+            b.later.answers = lambda call: Deferred()
+            await b.agent("k")
+            first = await b.start({"x": []}, node=K)
+            await b.waiting(first, "agent")
+            second = await b.start({"x": []}, node=K, metadata={"n": 2})
+            await b.waiting(second, "agent")
+            telling = asyncio.ensure_future(b.report("k", "finished", taskId=f"{first}:x"))
+            for _ in range(ticks):
+                await tick()
+            assert (await b.executions.cancel(second, None)).status == "cancelled"
+            await telling
+            assert (await b.ended(first)).status == "completed"
+            b.clock.advance(30)
+            await b.at_rest()
+            assert not b.engine._conductor.runs
+
+
 async def test_a_time_limit_of_the_execution_leaves_its_task_behind() -> None:
     """The agent of a task that was not begun is kept until the task's own time is over."""
     async with bench() as b:
