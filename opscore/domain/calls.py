@@ -61,6 +61,8 @@ class Postponed:
     error_code: str
     error_message: str
     retry_after: Optional[Seconds] = None
+    is_certain: bool = False
+    """Whether it surely did not arrive."""
 
 
 Outcome = Union[Answered, Refused]

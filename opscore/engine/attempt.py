@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Mapping
 
-from opscore.domain.calls import Answered, Call, Refused, Reply
+from opscore.domain.calls import Answered, Call, Postponed, Refused, Reply
 from opscore.domain.flows import Node
 from opscore.domain.instants import Seconds
 from opscore.domain.planner import given_input, passed_on, task_payload
@@ -47,13 +47,18 @@ class Caller:
             return Answered(passed_on(node, given, outputs))
         agent = self._store.agent_now(state.agent_id)
         if agent is None:
-            return Refused("AGENT_NOT_FOUND", f'No agent "{state.agent_id}" is registered.', retryable=False)
+            # Agents of workflows are registered by AgentKit, and anew when they restart.
+            is_passing = run.flow.kind == "workflow"
+            return Refused("AGENT_NOT_FOUND", f'No agent "{state.agent_id}" is registered.', retryable=is_passing)
         if not agent.spec.is_active:
             return Refused("AGENT_INACTIVE", f'The agent "{state.agent_id}" is not active.', retryable=True)
         protocol = self._protocols.get(agent.spec.protocol)
         if protocol is None:
             message = f'Nothing here speaks the protocol "{agent.spec.protocol}" of agent "{state.agent_id}".'
             return Refused("AGENT_PROTOCOL_UNKNOWN", message, retryable=False)
+        if protocol.answers_later and state.task is None:
+            # It was registered, or changed, after the call was let through: as one that may hold more than one task.
+            return Postponed("AGENT_CHANGED", f'The agent "{state.agent_id}" was registered anew in this moment.')
         merged = given_input(run.flow, node, given, outputs)
         call = Call(
             run.execution_id,

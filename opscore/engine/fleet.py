@@ -95,6 +95,8 @@ class Fleet:
         self._on_change = on_change
         self._on_over = on_over
         self._watches: dict[str, _Watch] = {}
+        self._since = clock.now()
+        """Nobody was listening before."""
 
     # -- who may be given work -----------------------------------------------------------------
 
@@ -256,7 +258,7 @@ class Fleet:
             watch = self._watch(agent.spec.agent_id)
             is_heard = agent.present is not None or watch.health == "unreachable" or watch.has_health
             is_busy = watch.silent_since is not None or watch.task is not None
-            if is_heard and not is_busy and now >= after(watch.last_seen or agent.created_at, limit):
+            if is_heard and not is_busy and now >= after(max(watch.last_seen or agent.created_at, self._since), limit):
                 watch.silent_since = now
                 found.append(agent.spec.agent_id)
         return found

@@ -17,7 +17,7 @@ from opscore.domain import executions as x
 from opscore.domain.calls import Deferred, Postponed, Refused, Reply
 from opscore.domain.documents import encode_json
 from opscore.domain.flows import Flow, Node
-from opscore.domain.instants import SECOND, Instant, after
+from opscore.domain.instants import SECOND, Instant, Seconds, after
 from opscore.domain.planner import Command, Complete, Progress, Ready
 from opscore.domain.ports import OpenRun, TimerHandle
 from opscore.domain.retries import HAND_OVER, LONGEST_RETRY_AFTER
@@ -55,6 +55,8 @@ class Awaits(NamedTuple):
 
 
 SLOT = Awaits("slot")
+_WORD_OF_IT: Seconds = 1.0
+"""How long a task that was perhaps handed over is left alone after a restart: its agent may say that it has it."""
 
 
 class StopReason(enum.Enum):
@@ -72,7 +74,8 @@ class StepState:
     """What a run remembers of a step that has begun and not ended."""
 
     __slots__ = (
-        "agent_id", "attempt", "awaits", "failures", "first_at", "is_fallback", "offers", "task", "timer", "waiter",
+        "agent_id", "attempt", "awaits", "failures", "first_at", "is_fallback", "may_be_taken", "offers", "task",
+        "timer", "waiter",
     )  # fmt: skip
 
     def __init__(self, attempt: int = 0, failures: int = 0, first_at: Optional[Instant] = None) -> None:
@@ -87,6 +90,8 @@ class StepState:
         """The task that its agent holds, if it is one that answers later."""
         self.offers = 0
         """How often the task could not be handed over."""
+        self.may_be_taken = False
+        """Whether a call that came back leaves it open that the agent has the task."""
         self.awaits: Optional[Awaits] = None
         """What it waits for; None while its call is open. What was set going for another wait means nothing now."""
         self.timer: Optional[TimerHandle] = None
@@ -214,6 +219,8 @@ class Run:
                 state.awaits = Awaits("answer", state.task.until)
                 continue
             until = step.waiting_until if step is not None and step.waiting_for == "retry" else None
+            if state is not None and state.task is not None and until is None:
+                until = after(now, _WORD_OF_IT)
             if state is not None and until is not None and until > now:
                 timers[node_id] = until
                 state.awaits = Awaits("time", until)
@@ -268,6 +275,7 @@ class Run:
         assert state.task is not None, "only tasks are taken"
         state.task = attrs.evolve(state.task, accepted_at=now)
         state.offers = 0
+        state.may_be_taken = True
         until = state.task.until
         state.awaits = Awaits("answer", until)
         changes.append(x.StepAccepted(node_id, state.task.agent_id, state.attempt, until))
@@ -276,6 +284,7 @@ class Run:
     def _postponed(self, node_id: str, postponed: Postponed, now: Instant, chance: float) -> Hop:
         state = self.steps[node_id]
         state.offers += 1
+        state.may_be_taken = state.may_be_taken or not postponed.is_certain
         delay = max(HAND_OVER.delay(state.offers, chance), min(postponed.retry_after or 0.0, LONGEST_RETRY_AFTER))
         until = after(now, delay)
         waits = self._waits(
@@ -311,7 +320,7 @@ class Run:
             error_message=refused.error_message,
         )
         changes.append(attrs.evolve(waits, closes=_closed(state)))
-        state.task = None
+        state.task, state.may_be_taken = None, False
         return Hop(self._unit(now, changes), timers={node.id: until})
 
     def _give_up(self, node: Node, refused: Refused, now: Instant, admit: Admit, changes: list[x.Change]) -> Hop:
@@ -451,11 +460,16 @@ class Run:
         """Agents whose tasks end with the execution, and those that have yet to say anything of theirs.
 
         One that has begun says so again when it is done, and its state keeps it from new work until then. One that has
-        only been given its task would take a new one for it.
+        only been given its task, or perhaps has, would take a new one for it.
         """
-        tasks = [state.task for state in self.steps.values() if state.task is not None]
-        closes = tuple(task.agent_id for task in tasks if task.begun_at is not None)
-        return closes, tuple(task.agent_id for task in tasks if task.begun_at is None)
+        closes: list[str] = []
+        abandons: list[str] = []
+        for state in self.steps.values():
+            if state.task is not None:
+                may_be_taken = state.may_be_taken or state.awaits is None  # its call is open
+                is_unknown = state.task.begun_at is None and may_be_taken
+                (abandons if is_unknown else closes).append(state.task.agent_id)
+        return tuple(closes), tuple(abandons)
 
     def _unit(self, now: Instant, changes: Sequence[x.Change]) -> x.Unit:
         unit = x.Unit(self.execution_id, self.seq, now, tuple(changes))
@@ -468,6 +482,7 @@ def _recalled(step: x.Step, node: Node, task: Optional[OpenTask]) -> StepState:
     state = StepState(step.attempt, step.failures, step.started_at)
     state.agent_id = step.agent_id
     state.task = task
+    state.may_be_taken = task is not None
     state.is_fallback = node.on_error.agent_id is not None and step.agent_id == node.on_error.agent_id != node.agent_id
     return state
 

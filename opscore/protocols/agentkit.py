@@ -191,7 +191,8 @@ def _declined(response: aiohttp.ClientResponse, body: bytes) -> Reply:
     text = refused.error_message.replace("The agent answered", "AgentKit answered", 1)
     if response.status in _BUSY or response.status >= 500:
         wait = answers.retry_after(response.headers.get("Retry-After"), time.time())
-        return Postponed("AGENTKIT_BUSY" if response.status in _BUSY else "AGENTKIT_UNAVAILABLE", text, wait)
+        is_busy = response.status in _BUSY
+        return Postponed("AGENTKIT_BUSY" if is_busy else "AGENTKIT_UNAVAILABLE", text, wait, is_certain=is_busy)
     if answers.is_redirect(response.status):
         return Refused("AGENTKIT_REDIRECT", text, retryable=False)
     code = refused.error_code.replace("AGENT_HTTP_", "AGENTKIT_HTTP_", 1)
@@ -207,7 +208,9 @@ def _unreachable(error: BaseException) -> Postponed:
         reason = os_reason(error.os_error)
     else:
         reason = "the connection broke"
-    return Postponed("AGENTKIT_UNREACHABLE", answers.shown(f"AgentKit cannot be reached: {reason}."))
+    text = answers.shown(f"AgentKit cannot be reached: {reason}.")
+    never_connected = isinstance(error, aiohttp.ClientConnectorError)
+    return Postponed("AGENTKIT_UNREACHABLE", text, is_certain=never_connected)
 
 
 def _listed(body: Optional[bytes], encoding: str) -> Sequence[Any]:

@@ -247,6 +247,15 @@ class Bench:
                 break
         assert held == (0, 0, [])
 
+    async def set_timer(self, execution_id: str) -> None:
+        """Wait until a step of an execution is to be looked at again after a time."""
+
+        def is_set(_: Execution) -> bool:
+            run = self.engine._conductor.runs.get(execution_id)
+            return run is not None and any(state.timer for state in run.steps.values())
+
+        await self.until(execution_id, is_set)
+
     async def events(self, execution_id: str) -> list[str]:
         """Types of its events, with nodes."""
         events = await self.executions.events(execution_id, 0, 500)

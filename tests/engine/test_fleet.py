@@ -254,7 +254,8 @@ async def test_an_agent_that_changes_while_it_is_asked_is_asked_again() -> None:
         b.script.probe = probe  # type: ignore[method-assign]
         await b.agents.register(AgentSpec("n", "n", "script", endpoint="old"))
         await turns(b)
-        await b.agents.announce(AgentSpec("n", "n", "script", endpoint="new"), None)
+        await b.store.replace_agent(AgentSpec("n", "n", "script", endpoint="new"), b.clock.now())
+        b.engine.agent_changed("n")
         answer.set()
         await turns(b)
         assert asked == [("n", "old"), ("n", "new")]

@@ -759,6 +759,8 @@ async def test_a_full_disk_while_a_task_is_taken_gives_it_again() -> None:
         b.later.take()
         await b.until(done, lambda found: done not in b.engine._conductor.runs)
         b.clock.advance(1)
+        await b.set_timer(done)
+        b.clock.advance(1)
         await b.later.called(2)
         b.later.take()
         await b.waiting(done, "agent")
@@ -868,3 +870,19 @@ async def done_by(b: Bench, agent_id: str) -> None:
     at = (last - START) / 1_000_000 + 1
     await b.report(agent_id, "active", at)
     await b.report(agent_id, "idle", at + 0.5)
+
+
+async def test_a_task_that_surely_did_not_arrive_is_no_burden_after_a_cancel() -> None:
+    """AgentKit was not even reached: the agent is free at once when the session is cancelled."""
+    async with bench() as b:
+        await b.agent("k")
+        b.later.answers = lambda call: Postponed("AGENTKIT_UNREACHABLE", "Nobody is there.", is_certain=True)
+        gone = await b.start({"x": []}, node=K)
+        await b.waiting(gone, "retry")
+        await b.executions.cancel(gone, None)
+        assert not await b.store.open_tasks()
+        b.later.answers = None
+        done = await taken(b, metadata={"n": 2})
+        await done_by(b, "k")
+        assert (await b.ended(done)).status == "completed"
+        await b.at_rest()

@@ -59,10 +59,13 @@ async def end(b: Bench, execution_id: str, *, calls: int) -> None:
 
 
 async def test_a_task_that_was_not_acknowledged_is_sent_again(stop: str, tmp_path: Path) -> None:
-    """Whether the agent has it is unknown: it is handed over again with the same key."""
+    """Whether the agent has it is unknown: after a moment for its word it is handed over again with the same key."""
     async with bench(file_in(tmp_path)) as before:
         done = await handed(before)
         async with again(before, stop, tmp_path) as b:
+            await b.set_timer(done)
+            assert not b.later.calls
+            b.clock.advance(1)
             await b.later.called(1)
             assert b.later.calls[0].idempotency_key == before.later.calls[0].idempotency_key
             assert b.later.calls[0].attempt == 2
@@ -71,6 +74,18 @@ async def test_a_task_that_was_not_acknowledged_is_sent_again(stop: str, tmp_pat
             await b.report("k", "active", 6)
             await b.report("k", "idle", 7)
             await end(b, done, calls=1)
+
+
+async def test_an_agent_that_says_it_has_the_task_is_not_given_it_again(stop: str, tmp_path: Path) -> None:
+    """AgentKit's answer was lost, but its agent reports that it is at work: nothing is sent twice."""
+    async with bench(file_in(tmp_path)) as before:
+        done = await handed(before)
+        async with again(before, stop, tmp_path) as b:
+            await b.set_timer(done)
+            await b.report("k", "active", 6)
+            b.clock.advance(5)
+            await b.report("k", "idle", 7)
+            await end(b, done, calls=0)
 
 
 async def test_a_task_that_could_not_be_handed_over_is_offered_again(stop: str, tmp_path: Path) -> None:

@@ -309,7 +309,9 @@ async def test_nobody_listening_is_no_failure_of_the_agent() -> None:
     """A task for an AgentKit that is down is offered again."""
     async with opened(f"http://127.0.0.1:{_free_port()}") as protocol:
         reply = await protocol.call(CALL)
-    assert reply == Postponed("AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: Connection refused.")
+    assert reply == Postponed(
+        "AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: Connection refused.", is_certain=True
+    )
 
 
 async def test_a_server_without_tls_is_named() -> None:
@@ -317,7 +319,9 @@ async def test_a_server_without_tls_is_named() -> None:
     async with played(says(202)) as kit, opened(kit.url.replace("http:", "https:")) as protocol:
         reply = await protocol.call(CALL)
         probe = await protocol.probe(kit.url.replace("http:", "https:"))
-    assert reply == Postponed("AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: it does not speak TLS as it should.")
+    assert reply == Postponed(
+        "AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: it does not speak TLS as it should.", is_certain=True
+    )
     assert probe.message.endswith(": it does not speak TLS as it should.")
 
 
@@ -346,7 +350,9 @@ async def test_an_untrusted_certificate_is_named(tls: ssl.SSLContext) -> None:
                 await protocol.agents()
     finally:
         await server.close()
-    assert reply == Postponed("AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: its certificate is not trusted.")
+    assert reply == Postponed(
+        "AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: its certificate is not trusted.", is_certain=True
+    )
 
 
 async def test_a_forbidden_address_is_named() -> None:
