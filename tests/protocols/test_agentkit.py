@@ -309,9 +309,8 @@ async def test_nobody_listening_is_no_failure_of_the_agent() -> None:
     """A task for an AgentKit that is down is offered again."""
     async with opened(f"http://127.0.0.1:{_free_port()}") as protocol:
         reply = await protocol.call(CALL)
-    assert reply == Postponed(
-        "AGENTKIT_UNREACHABLE", "AgentKit cannot be reached: Connection refused.", is_certain=True
-    )
+    text = "AgentKit cannot be reached: Connection refused."
+    assert reply == Postponed("AGENTKIT_UNREACHABLE", text, is_certain=True)
 
 
 async def test_a_server_without_tls_is_named() -> None:
