@@ -139,6 +139,7 @@ async def test_silence_is_noticed_and_ends_with_a_report() -> None:
         await b.agent("k")
         await b.later.probed_by(1)
         b.later.health["k"] = Probe(connected=False, message="none", has_health=False)
+        await turns(b)
         b.clock.advance(10)
         await b.later.probed_by(2)
         await b.report("k", "idle")
@@ -218,8 +219,10 @@ async def test_an_agent_without_health_is_rarely_asked() -> None:
     async with bench(probing=Probing(interval=10.0, jitter=0.0)) as b:
         await b.script.probed_by(1)
         b.script.health["a"] = Probe(connected=False, message="404", has_health=False)
+        await turns(b)
         b.clock.advance(10)
         await b.script.probed_by(2)
+        await turns(b)
         assert (await seen(b)) == ("unknown", "404", "active")
         for _ in range(9):
             b.clock.advance(10)

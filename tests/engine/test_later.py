@@ -372,7 +372,7 @@ async def test_an_agent_never_has_two_tasks() -> None:
         order = [started[n] for n in (0, 7, 12, *(n for n in range(1, 20) if n not in (7, 12)))]
         for turn, execution_id in enumerate(order, 1):
             await b.later.called(turn)
-            await b.until(execution_id, lambda found: found.waiting[0].until is not None)
+            await b.until(execution_id, lambda found: any(one.until is not None for one in found.waiting))
             assert [task.execution_id for task in await b.store.open_tasks()] == [execution_id]
             await b.report("k", "active", turn)
             assert len(b.later.calls) == turn
