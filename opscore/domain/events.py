@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import attrs
 
@@ -31,6 +31,18 @@ class Event:
     node_id: Optional[str] = None
     agent_id: Optional[str] = None
     attempt: Optional[int] = None
+
+
+@attrs.frozen
+class History:
+    """A page of an execution's events, and the status it had when they were read."""
+
+    status: str
+    events: Sequence[Event]
+
+    def is_last(self, limit: int) -> bool:
+        """Whether nothing can follow; ``limit`` is what was asked for."""
+        return self.status in x.FINAL and len(self.events) < limit
 
 
 def describe(change: x.Change) -> tuple[str, dict[str, Any]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable, Collection, Mapping, Optional, Protocol, Sequence
+from typing import Callable, Collection, ContextManager, Mapping, Optional, Protocol, Sequence
 
 import attrs
 
 from opscore.domain.agents import Agent, AgentSpec, AgentState, Observed, Report, Source
 from opscore.domain.calls import Call, Outcome, Probe, Reply
-from opscore.domain.events import Event
+from opscore.domain.events import History
 from opscore.domain.executions import Execution, Idempotency, NewExecution, Step, Unit
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
@@ -177,8 +177,8 @@ class Store(Protocol):
     async def input(self, execution_id: str) -> str:
         """The input (JSON text) of an execution. Raises ExecutionNotFound."""
 
-    async def events(self, execution_id: str, after: int, limit: int) -> Sequence[Event]:
-        """Events of an execution with a number above ``after``, in order."""
+    async def history(self, execution_id: str, after: int, limit: int) -> History:
+        """Events with a number above ``after``, in order, and the status of that moment. Raises ExecutionNotFound."""
 
     async def open_run(self, execution_id: str) -> Optional[OpenRun]:
         """One open execution for taking up; None when it has ended or never was."""
@@ -314,6 +314,9 @@ class Runs(Protocol):
 
     async def wait(self, execution_id: str, timeout: Seconds) -> None:
         """Return when the execution has ended, after the time, or when the server stops."""
+
+    def listening(self, execution_id: str, on_change: Callable[[], object]) -> ContextManager[None]:
+        """Have ``on_change`` called after each commit about an execution, within the block. It must be quick."""
 
     async def report(self, agent_id: str, state: AgentState, reported_at: Instant, details: str) -> Report:
         """Take what an agent says of its state; durable, with all that follows from it, when this returns.

@@ -30,6 +30,7 @@ from opscore.domain.instants import SECOND, Instant, Seconds, after
 from opscore.domain.ports import Clock, OpenRun, Store
 from opscore.domain.tasks import OpenTask
 from opscore.engine.attempt import Caller
+from opscore.engine.bell import Bell
 from opscore.engine.clock import pause
 from opscore.engine.fleet import Fleet
 from opscore.engine.payloads import Payloads
@@ -56,6 +57,7 @@ class Conductor:
         payloads: Payloads,
         slots: Slots,
         waiters: Waiters,
+        bell: Bell,
         fleet: Fleet,
         clock: Clock,
         on_room: Callable[[], object],
@@ -68,6 +70,7 @@ class Conductor:
             payloads: What attempts build on.
             slots: Calls that may be open at once.
             waiters: Are told of ends.
+            bell: Rung after each commit.
             fleet: Who may be given work, and who holds a task.
             clock: Time and chance.
             on_room: Called when a run has left.
@@ -77,6 +80,7 @@ class Conductor:
         self._payloads = payloads
         self._slots = slots
         self._waiters = waiters
+        self._bell = bell
         self._fleet = fleet
         self._clock = clock
         self._on_room = on_room
@@ -190,6 +194,8 @@ class Conductor:
             await pause(self._clock, min(seconds, _LONGEST_PAUSE))
             try:
                 await self._store.probe()
+                # What a cancelled task of the run had handed to the store was written before the probe.
+                self._bell.ring(execution_id)
                 found = await self._store.open_run(execution_id)
                 if found is not None and found.execution.status == "running":
                     await self.take_up(found)
@@ -345,6 +351,7 @@ class Conductor:
         try:
             await self._store.commit(hop.unit)
             written = True
+            self._bell.ring(run.execution_id)
         finally:
             if not written:
                 for node_id in hop.calls:

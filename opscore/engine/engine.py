@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
-from typing import AsyncIterator, Mapping, Optional, Sequence
+from typing import AsyncIterator, Callable, ContextManager, Mapping, Optional, Sequence
 
 import attrs
 
@@ -17,6 +17,7 @@ from opscore.domain.instants import Instant, Seconds
 from opscore.domain.ports import AgentProtocol, Clock, Directory, Store
 from opscore.domain.tasks import OpenTask
 from opscore.engine.attempt import Caller
+from opscore.engine.bell import Bell
 from opscore.engine.clock import pause
 from opscore.engine.conductor import Conductor
 from opscore.engine.desk import Desk
@@ -74,6 +75,7 @@ class Engine:
         self._fleet = Fleet(store, later, clock, limits.fleet, self._on_agent, self._on_task_over)
         self._slots = Slots(limits.calls, self._fleet)
         self._waiters = Waiters(clock)
+        self._bell = Bell()
         payloads = Payloads(store)
         self._conductor = Conductor(
             store,
@@ -81,12 +83,13 @@ class Engine:
             payloads,
             self._slots,
             self._waiters,
+            self._bell,
             self._fleet,
             clock,
             on_room=self._on_room,
         )
         self._desk = Desk(store, self._fleet, self._conductor, self._waiters, clock)
-        self._queue = Queue(store, clock, self._conductor, limits.open_runs)
+        self._queue = Queue(store, clock, self._conductor, limits.open_runs, self._on_queue_end)
         self._pruner = Pruner(store, clock, limits.retention, limits.report_retention, limits.prune_interval)
         self._prober = Prober(store, protocols, self._fleet, clock, limits.probing)
         self._discovery = Discovery(store, directory, clock, limits.directory_interval, self.agent_changed)
@@ -127,7 +130,6 @@ class Engine:
                 if not execution.is_open:
                     raise Conflict(f"The execution has {execution.status} already.", error_code="EXECUTION_FINISHED")
                 if execution.status == "pending" and await self._queue.cancel(execution_id, reason):
-                    self._waiters.tell(execution_id)
                     return await self._store.execution(execution_id)
                 await self._waiters.ended(execution_id, _GLANCE)
             elif run.stop is not None:
@@ -145,6 +147,10 @@ class Engine:
                 await self._waiters.until(waiting, timeout)
         finally:
             self._waiters.leave(execution_id, waiting)
+
+    def listening(self, execution_id: str, on_change: Callable[[], object]) -> ContextManager[None]:
+        """Have ``on_change`` called after each commit about an execution, within the block."""
+        return self._bell.listening(execution_id, on_change)
 
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now."""
@@ -196,6 +202,10 @@ class Engine:
                 log.warning("engine.task_stays", extra={"task_id": task.task_id, "reason": str(error)})
                 await pause(self._clock, _RECOVERY_PAUSE)
         self._fleet.close(task.agent_id, task.execution_id)
+
+    def _on_queue_end(self, execution_id: str) -> None:
+        self._bell.ring(execution_id)
+        self._waiters.tell(execution_id)
 
     def _on_room(self) -> None:
         self._queue.ring()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Callable, ContextManager, Mapping, Optional, Sequence
 
 import attrs
 import orjson
 
 from opscore.domain.documents import encode_json
 from opscore.domain.errors import Conflict, ExecutionNotFound, Invalid, NotFound, Stale
-from opscore.domain.events import Event
+from opscore.domain.events import Event, History
 from opscore.domain.executions import Execution, Idempotency, Message, NewExecution, Step
 from opscore.domain.flows import PRIORITIES, Flow
 from opscore.domain.instants import Seconds, after
@@ -204,10 +204,15 @@ class Executions:
 
     async def events(self, execution_id: str, after: int, limit: int) -> Sequence[Event]:
         """Events above a number, in order. Raises ExecutionNotFound."""
-        events = await self._store.events(execution_id, after, limit)
-        if not events:
-            await self._store.execution(execution_id)
-        return events
+        return (await self._store.history(execution_id, after, limit)).events
+
+    async def history(self, execution_id: str, after: int, limit: int) -> History:
+        """Events above a number, in order, and the status of that moment. Raises ExecutionNotFound."""
+        return await self._store.history(execution_id, after, limit)
+
+    def listening(self, execution_id: str, on_change: Callable[[], object]) -> ContextManager[None]:
+        """Be told of each change within the block; what is new is then in :meth:`history`."""
+        return self._runs.listening(execution_id, on_change)
 
     async def _whole(self, execution_id: str) -> tuple[Execution, Flow, Sequence[Step]]:
         execution = await self._store.execution(execution_id)

@@ -8,7 +8,7 @@ from typing import Any, Mapping, Optional, Sequence
 import attrs
 
 from opscore.domain.errors import ExecutionNotFound
-from opscore.domain.events import Event
+from opscore.domain.events import Event, History
 from opscore.domain.executions import Execution, Step, Waiting
 from opscore.domain.instants import Instant
 from opscore.domain.ports import ExecutionQuery, ExecutionTotals, OpenRun
@@ -39,7 +39,7 @@ class ExecutionReader:
         try:
             row = connection.execute(self._sql["execution"], key).fetchone()
             if row is None:
-                raise ExecutionNotFound(f'No execution has the id "{execution_id[:100]}".')
+                raise _not_found(execution_id)
             steps = connection.execute(self._sql["step_counts"], key).fetchall()
             outputs = connection.execute(self._sql["exit_outputs"], key).fetchall() if row[3] == "completed" else None
         finally:
@@ -79,14 +79,23 @@ class ExecutionReader:
         """The input. Raises ExecutionNotFound."""
         row = connection.execute(self._sql["input"], {"execution_id": execution_id}).fetchone()
         if row is None:
-            raise ExecutionNotFound(f'No execution has the id "{execution_id[:100]}".')
+            raise _not_found(execution_id)
         text: str = row[0]
         return text
 
-    def events(self, connection: sqlite3.Connection, execution_id: str, after: int, limit: int) -> Sequence[Event]:
-        """Events above a number."""
+    def history(self, connection: sqlite3.Connection, execution_id: str, after: int, limit: int) -> History:
+        """Events above a number, and the status. Raises ExecutionNotFound."""
         params = {"execution_id": execution_id, "after": after, "limit": limit}
-        return [Event(*row) for row in connection.execute(self._sql["events"], params)]
+        # One snapshot: a final status means that the last event is among those that are there.
+        connection.execute("BEGIN")
+        try:
+            row = connection.execute(self._sql["execution_status"], params).fetchone()
+            events = [Event(*found) for found in connection.execute(self._sql["events"], params)]
+        finally:
+            connection.execute("COMMIT")
+        if row is None:
+            raise _not_found(execution_id)
+        return History(row[0], events)
 
     def open_run(self, connection: sqlite3.Connection, execution_id: str) -> Optional[OpenRun]:
         """One open execution with its steps."""
@@ -116,6 +125,10 @@ class ExecutionReader:
             seconds=sum(seconds for _, seconds in ended.values()),
             last_created_at=last[0] if last else None,
         )
+
+
+def _not_found(execution_id: str) -> ExecutionNotFound:
+    return ExecutionNotFound(f'No execution has the id "{execution_id[:100]}".')
 
 
 def task_from_row(row: tuple[Any, ...]) -> OpenTask:

@@ -10,7 +10,7 @@ import attrs
 from opscore.domain.agents import Agent, AgentSpec, Report, Source
 from opscore.domain.documents import encode_json
 from opscore.domain.errors import AgentNotFound, Conflict, FlowNotFound, NotFound, Replayed, Stale
-from opscore.domain.events import Event
+from opscore.domain.events import History
 from opscore.domain.executions import AgentReported, Execution, Idempotency, Step, Unit
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
@@ -94,9 +94,11 @@ class SqlStore:
         """The input of an execution."""
         return await self._database.read(lambda connection: self._reader.input(connection, execution_id))
 
-    async def events(self, execution_id: str, after: int, limit: int) -> Sequence[Event]:
-        """Events above a number."""
-        return await self._database.read(lambda connection: self._reader.events(connection, execution_id, after, limit))
+    async def history(self, execution_id: str, after: int, limit: int) -> History:
+        """Events above a number, and the status of that moment."""
+        return await self._database.read(
+            lambda connection: self._reader.history(connection, execution_id, after, limit)
+        )
 
     async def open_run(self, execution_id: str) -> Optional[OpenRun]:
         """One open execution for taking up."""

@@ -75,7 +75,7 @@ async def test_an_execution_is_kept_whole(store: SqlStore) -> None:
     found = await store.execution(name(1))
     assert (found.status, found.input, found.outputs, found.last_seq) == ("completed", '{"n":1}', {"n": '{"x":1}'}, 5)
     assert [step.status for step in await store.steps(name(1))] == ["completed"]
-    assert [event.seq for event in await store.events(name(1), 0, 10)] == [1, 2, 3, 4, 5]
+    assert [event.seq for event in (await store.history(name(1), 0, 10)).events] == [1, 2, 3, 4, 5]
     totals = await store.totals()
     assert (totals.completed, totals.running, totals.seconds) == (1, 0, 2.0)
 
@@ -182,7 +182,8 @@ async def test_pruning_forgets_what_ended_long_ago(store: SqlStore) -> None:
     left = [found.execution_id for found in await store.executions(ExecutionQuery())]
     assert left == [name(3), name(2)]
     assert await store.steps(name(1)) == []
-    assert await store.events(name(1), 0, 10) == []
+    with pytest.raises(ExecutionNotFound):
+        await store.history(name(1), 0, 10)
     with pytest.raises(ExecutionNotFound):
         await store.input(name(1))
     assert (await store.totals()).completed == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Optional
+from typing import Callable, Optional
 
 from opscore.domain.errors import Stale, StoreError
 from opscore.domain.instants import Seconds
@@ -21,11 +21,28 @@ _LOOK_EVERY: Seconds = 1.0
 class Queue:
     """Counts the waiting executions and admits them, highest priority first."""
 
-    def __init__(self, store: Store, clock: Clock, conductor: Conductor, open_runs: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        conductor: Conductor,
+        open_runs: int,
+        on_end: Callable[[str], object],
+    ) -> None:
+        """Take what it works with.
+
+        Args:
+            store: Where executions wait.
+            clock: Time.
+            conductor: Begins their runs.
+            open_runs: How many runs may be open at once.
+            on_end: Called with the id of an execution that has ended without its turn.
+        """
         self._store = store
         self._clock = clock
         self._conductor = conductor
         self._open_runs = open_runs
+        self._on_end = on_end
         self._bell = asyncio.Event()
         self.length = 0
 
@@ -109,4 +126,5 @@ class Queue:
         except Stale:
             return False  # admitted in this moment
         self.length -= 1
+        self._on_end(hop.unit.execution_id)
         return True

@@ -128,6 +128,9 @@ SELECT execution_id, node_id, agent_id, status, attempt, failures, created_at, s
     waiting_for, waiting_since, waiting_until, output, error_code, error_message, waiting_detail
 FROM steps WHERE execution_id = :execution_id ORDER BY created_at, node_id;
 
+-- name: execution_status
+SELECT status FROM executions WHERE execution_id = :execution_id;
+
 -- name: events
 SELECT execution_id, seq, type, at, data, node_id, agent_id, attempt FROM events
 WHERE execution_id = :execution_id AND seq > :after ORDER BY seq LIMIT :limit;
