@@ -196,6 +196,7 @@ def _web_config(settings: Settings) -> WebConfig:
         max_request_bytes=settings.max_request_bytes,
         body_timeout=settings.body_timeout,
         rate_limit=settings.rate_limit,
+        max_streams=settings.max_streams,
     )
 
 

@@ -130,6 +130,9 @@ class Settings:
     prune_interval: float = _setting(
         "OPSCORE_PRUNE_INTERVAL", 3600.0, "seconds between two rounds of the pruner", parse="float"
     )
+    max_streams: int = _setting(
+        "OPSCORE_MAX_STREAMS", 1000, "event streams open at once; more are refused with 503", parse="int"
+    )
     rate_limit: float = _setting(
         "OPSCORE_RATE_LIMIT", 0.0, "requests per second for each key or address; 0: no limit", parse="float"
     )

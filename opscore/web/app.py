@@ -10,10 +10,11 @@ from opscore.operations import Operations
 from opscore.web import docs
 from opscore.web.api import add_api
 from opscore.web.bodies import Bodies
-from opscore.web.config import BODIES, CONFIG, OPERATIONS, RATE_LIMIT, WebConfig
+from opscore.web.config import BODIES, CONFIG, OPERATIONS, RATE_LIMIT, STREAMS, WebConfig
 from opscore.web.limits import RateLimit
 from opscore.web.middlewares import guarded
 from opscore.web.opscore_v1 import add_dialect
+from opscore.web.streams import Streams
 
 __all__ = ["WebConfig", "make_app"]
 
@@ -29,13 +30,18 @@ def make_app(config: WebConfig, running: Callable[[], AsyncContextManager[Operat
     app[CONFIG] = config
     app[BODIES] = Bodies(config.body_timeout, config.max_request_bytes)
     app[RATE_LIMIT] = RateLimit(config.rate_limit)
+    app[STREAMS] = Streams(config.max_streams)
 
     async def operations(started: web.Application) -> AsyncIterator[None]:
         async with running() as opened:
             started[OPERATIONS] = opened
             yield
 
+    async def close_streams(stopped: web.Application) -> None:
+        await stopped[STREAMS].close()
+
     app.cleanup_ctx.append(operations)
+    app.on_shutdown.append(close_streams)
     add_api(app)
     add_dialect(app)
     docs.add_docs(app, config.version)

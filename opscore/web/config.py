@@ -9,6 +9,7 @@ from opscore.domain.instants import Seconds
 from opscore.operations import Operations
 from opscore.web.bodies import Bodies
 from opscore.web.limits import RateLimit
+from opscore.web.streams import Streams
 
 
 @attrs.frozen
@@ -21,10 +22,12 @@ class WebConfig:
     max_request_bytes: int = 1024 * 1024
     body_timeout: Seconds = 30.0
     rate_limit: float = 0.0
+    max_streams: int = 1000
 
 
 CONFIG: web.AppKey[WebConfig] = web.AppKey("config", WebConfig)
 OPERATIONS: web.AppKey[Operations] = web.AppKey("operations", Operations)
 BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 RATE_LIMIT: web.AppKey[RateLimit] = web.AppKey("rate_limit", RateLimit)
+STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)

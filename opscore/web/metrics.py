@@ -17,6 +17,7 @@ _GAUGES = {
     "calls_in_flight": "Calls to agents that are open.",
     "calls_waiting": "Calls that wait for a slot.",
     "executions_queued": "Executions that wait in the store for their turn.",
+    "streams_open": "Event streams that are open.",
 }
 
 

@@ -13,6 +13,7 @@ from opscore.domain.errors import Invalid, OpsCoreError, StoreError
 from opscore.web.auth import check_host, check_key
 from opscore.web.config import CONFIG
 from opscore.web.errors import answer_error, answer_http, problem
+from opscore.web.streams import REQUEST_ID
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,10 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """One middleware for all of it: each further one would cost every request a few microseconds."""
     given = request.headers.get("X-Request-ID", "")
     request_id = given if _SANE_ID.fullmatch(given) else os.urandom(8).hex()
+    request[REQUEST_ID] = request_id
     answer = await _answer(request, handler, request_id)
-    answer.headers["X-Request-ID"] = request_id
+    if not answer.prepared:  # a stream sent its headers, with this one, long ago
+        answer.headers["X-Request-ID"] = request_id
     return answer
 
 

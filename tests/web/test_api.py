@@ -84,6 +84,9 @@ async def test_every_route_is_documented(client: TestClient) -> None:
     assert document["openapi"] == "3.1.0"
     for route in ROUTES:
         assert route.method.lower() in document["paths"][route.path], route.path
+    for name in ("events", "stream"):
+        content = document["paths"]["/executions/{execution_id}/" + name]["get"]["responses"]["200"]["content"]
+        assert content.keys() == {"application/json", "text/event-stream"}
     text = json.dumps(document)
     for part in text.split('"$ref": "')[1:]:
         found: Any = document

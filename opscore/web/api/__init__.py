@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from opscore.web.api import agents, executions, flows, keys, system
+from opscore.web.api import agents, events, executions, flows, keys, system
 from opscore.web.auth import API_PREFIX
 
 ROUTES: tuple[web.RouteDef, ...] = (
     *agents.ROUTES,
     *executions.ROUTES,
+    *events.ROUTES,
     *flows.ROUTES,
     *keys.ROUTES,
     *system.ROUTES,

@@ -133,25 +133,6 @@ async def get_message(request: web.Request) -> web.Response:
 
 @operation(
     "executions",
-    "Get the events of an execution, a page at a time",
-    answers={200: answer_schemas.EventsSchema},
-    parameters=(
-        query("after", "integer", "only events above this number", minimum=0, maximum=2**53),
-        query("limit", "integer", "how many", minimum=1, maximum=queries.MOST, default=queries.DEFAULT_LIMIT),
-    ),
-    problems=(404,),
-)
-async def list_events(request: web.Request) -> web.Response:
-    """Events above a number, in order."""
-    after = queries.integer(request, "after", 0, 0, 2**53)
-    limit = queries.integer(request, "limit", queries.DEFAULT_LIMIT, 1, queries.MOST)
-    events = await request.app[OPERATIONS].executions.events(request.match_info["execution_id"], after, limit)
-    next_after = events[-1].seq if events else after
-    return answers.reply({"events": [answers.event(one) for one in events], "next_after": next_after})
-
-
-@operation(
-    "executions",
     "Cancel an execution",
     answers={200: answer_schemas.CancelledSchema},
     body=request_schemas.CancelSchema,
@@ -173,8 +154,6 @@ ROUTES = (
     web.get("/executions/{execution_id}", get_execution),
     web.get("/executions/{execution_id}/results", get_results),
     web.get("/executions/{execution_id}/messages", list_messages),
-    web.get("/executions/{execution_id}/events", list_events),
-    web.get("/executions/{execution_id}/stream", list_events),
     web.post("/executions/{execution_id}/cancel", cancel_execution),
     web.get("/messages/{message_id}", get_message),
 )

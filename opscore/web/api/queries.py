@@ -30,6 +30,11 @@ def integer(request: web.Request, name: str, default: int, least: int, most: int
     raw = request.query.get(name)
     if raw is None:
         return default
+    return whole(name, raw, least, most)
+
+
+def whole(name: str, raw: str, least: int, most: int) -> int:
+    """The whole number within bounds that a text is. Raises Invalid."""
     digits = raw.lstrip("-")
     if raw.isascii() and digits.isdigit() and len(digits) < 20 and least <= int(raw) <= most:
         return int(raw)

@@ -7,7 +7,7 @@ from aiohttp import web
 from opscore.domain.instants import show
 from opscore.web.api import answer_schemas, answers
 from opscore.web.api.documents import operation
-from opscore.web.config import CONFIG, OPERATIONS
+from opscore.web.config import CONFIG, OPERATIONS, STREAMS
 from opscore.web.metrics import exposition
 
 
@@ -52,7 +52,8 @@ async def metrics(request: web.Request) -> web.Response:
     totals = await overview.totals()
     if "application/json" in request.headers.get("Accept", ""):
         return answers.reply(answers.metrics(totals))
-    return exposition(totals, overview.gauges(), request.app[CONFIG].version)
+    gauges = {**overview.gauges(), "streams_open": request.app[STREAMS].count}
+    return exposition(totals, gauges, request.app[CONFIG].version)
 
 
 async def pointer(request: web.Request) -> web.Response:

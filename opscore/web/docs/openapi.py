@@ -18,7 +18,14 @@ from opscore.web.api.answer_schemas import ProblemSchema
 from opscore.web.api.request_schemas import FlowDefinitionSchema
 from opscore.web.auth import API_PREFIX, is_public
 from opscore.web.bodies import YAML_TYPES
+from opscore.web.streams import EVENT_STREAM
 
+_OTHER_KINDS = {
+    "/metrics": "text/plain",
+    "/executions/{execution_id}/events": EVENT_STREAM,
+    "/executions/{execution_id}/stream": EVENT_STREAM,
+}
+"""What a path answers beside JSON, by the request's Accept."""
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _ABOUT = "Run flows over fleets of AI agents, durably. Every path is also served under /api/v1."
 
@@ -71,6 +78,6 @@ def _response(path: str, code: str, given: dict[str, Any]) -> dict[str, Any]:
     is_problem = isinstance(given["schema"], ProblemSchema)
     kind = "application/problem+json" if is_problem else "application/json"
     content: dict[str, Any] = {kind: {"schema": given["schema"]}}
-    if path == "/metrics" and code == "200":
-        content["text/plain"] = {"schema": {"type": "string"}}
+    if path in _OTHER_KINDS and code == "200":
+        content[_OTHER_KINDS[path]] = {"schema": {"type": "string"}}
     return {"description": given["description"], "content": content}
