@@ -202,6 +202,27 @@ async def test_an_execution_in_the_queue_is_followed() -> None:
     assert json.loads(blocks[-1]["data"])["status"] == "cancelled"
 
 
+async def test_an_execution_is_waited_for(served: tuple[TestClient, Gate]) -> None:
+    """With wait an execution is answered at its end, or as it stands after the time; bad waits are refused."""
+    client, gate = served
+    gate.open.clear()
+    path = await start(client)
+
+    async def get(wait: str) -> tuple[int, Any]:
+        async with client.get(path, params={"wait": wait}) as answer:
+            return answer.status, (await answer.json()).get("status")
+
+    waiting = asyncio.ensure_future(get("60"))
+    assert await get("0.01") == (200, "running")
+    assert not waiting.done()
+    gate.open.set()
+    assert await asyncio.wait_for(waiting, 10) == (200, "completed")
+    assert await get("60") == (200, "completed")
+    assert [(await get(bad))[0] for bad in ("x", "-1", "301", "nan")] == [400] * 4
+    async with client.get("/executions/unknown?wait=60") as answer:
+        assert answer.status == 404
+
+
 async def test_what_agents_say_forges_no_line(served: tuple[TestClient, Gate]) -> None:
     """Line ends of every kind in an agent's text stay inside the one line of JSON."""
     client, _ = served

@@ -19,6 +19,7 @@ from opscore.web.middlewares import CALLER
 _START = request_schemas.StartSchema()
 _CANCEL = request_schemas.CancelSchema()
 _PLAIN_START = frozenset(("flow_id", "input_data"))
+_WAIT = query("wait", "number", "answer when it has ended, or after so many seconds", minimum=0, maximum=LONGEST_WAIT)
 
 
 @operation(
@@ -34,7 +35,7 @@ _PLAIN_START = frozenset(("flow_id", "input_data"))
             maxLength=255,
             pattern="^[ -~]+$",
         ),
-        query("wait", "number", "answer when it has ended, or after so many seconds", minimum=0, maximum=LONGEST_WAIT),
+        _WAIT,
     ),
     problems=(404, 409),
 )
@@ -93,10 +94,18 @@ async def list_executions(request: web.Request) -> web.Response:
     return answers.listing(request, "executions", items, **more)
 
 
-@operation("executions", "Get an execution", answers={200: answer_schemas.ExecutionSchema}, problems=(404,))
+@operation(
+    "executions",
+    "Get an execution",
+    answers={200: answer_schemas.ExecutionSchema},
+    parameters=(_WAIT,),
+    problems=(404,),
+)
 async def get_execution(request: web.Request) -> web.Response:
-    """One execution with its payloads."""
-    found = await request.app[OPERATIONS].executions.get(request.match_info["execution_id"])
+    """One execution with its payloads; with ``wait`` as it stands when it has ended, or after that time."""
+    executions, execution_id = request.app[OPERATIONS].executions, request.match_info["execution_id"]
+    wait = queries.seconds(request, "wait", LONGEST_WAIT)
+    found = await (executions.wait(execution_id, wait) if wait else executions.get(execution_id))
     return answers.reply(answers.execution(found))
 
 
