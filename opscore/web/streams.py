@@ -14,7 +14,7 @@ from typing import Any, AsyncIterator, Awaitable, Optional
 
 from aiohttp import web
 
-from opscore.domain.errors import StoreError, Unavailable
+from opscore.domain.errors import OpsCoreError, Unavailable
 from opscore.domain.instants import Seconds
 
 log = logging.getLogger(__name__)
@@ -77,9 +77,10 @@ class Streams:
             if not stream.begun:
                 raise
             # The answer has begun, so it cannot become a problem: it ends here, and its reader resumes.
-            known = isinstance(error, StoreError)
+            known = isinstance(error, OpsCoreError)
             level = logging.WARNING if known else logging.ERROR
-            log.log(level, "stream.failed", extra={"reason": str(error)}, exc_info=None if known else error)
+            facts = {"request_id": request[REQUEST_ID], "reason": str(error)}
+            log.log(level, "stream.failed", extra=facts, exc_info=None if known else error)
             await stream.finish()
         finally:
             stream.dispose()

@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
 
 from opscore.bootstrap import SERVER_OPTIONS, create_app
-from opscore.domain.errors import StoreError
+from opscore.domain.errors import ExecutionNotFound, StoreError
 from opscore.settings import Settings
 from opscore.web.config import OPERATIONS, STREAMS
 from opscore.web.streams import ReaderGone, Streams
@@ -159,6 +159,20 @@ async def test_bad_places_to_resume_from_are_refused(served: tuple[TestClient, G
     assert client.server.app[STREAMS].count == 0
 
 
+async def test_a_reader_that_speaks_http_1_0_is_served(served: tuple[TestClient, Gate]) -> None:
+    """Without chunks the end of the connection is the end of the stream."""
+    client, _ = served
+    path = await start(client, 5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.server.port)
+    writer.write(f"GET {path}/stream HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+    head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+    writer.close()
+    assert b"Transfer-Encoding" not in head
+    assert body.startswith(b"id: 1\nevent: execution.accepted\ndata: {")
+    assert body.endswith(b"}\n\n")
+    assert b"\nevent: end\n" in body
+
+
 @pytest.mark.parametrize(
     ("accept", "events", "stream"),
     [
@@ -277,10 +291,11 @@ async def test_streams_over_the_limit_are_refused() -> None:
     assert client.server.app[STREAMS].count == 0
 
 
-async def test_a_failing_store_ends_a_stream_that_resumes(
-    served: tuple[TestClient, Gate], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [StoreError("gone"), ExecutionNotFound("pruned"), ValueError("a bug")])
+async def test_what_fails_in_the_middle_ends_a_stream_that_resumes(
+    served: tuple[TestClient, Gate], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """What fails after the beginning ends the stream without an end event, and loses nothing."""
+    """What fails after the beginning ends the stream in good order, without an end event, and loses nothing."""
     client, gate = served
     gate.open.clear()
     path = await start(client)
@@ -288,7 +303,7 @@ async def test_a_failing_store_ends_a_stream_that_resumes(
     executions = client.server.app[OPERATIONS].executions
 
     async def fail(*_: object) -> None:
-        raise StoreError("gone")
+        raise error
 
     async with client.get(path + "/events", headers=SSE) as answer:
         blocks = await read(answer, 3)

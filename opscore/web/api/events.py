@@ -12,7 +12,7 @@ from opscore.web.config import OPERATIONS, STREAMS
 from opscore.web.streams import Stream, frame, wants_events
 
 _LARGEST = 2**53
-_PAGE = 100
+_PAGE = 50
 _PARAMETERS = (
     query("after", "integer", "only events above this number", minimum=0, maximum=_LARGEST),
     query("limit", "integer", "how many in a page", minimum=1, maximum=queries.MOST, default=queries.DEFAULT_LIMIT),
