@@ -344,7 +344,7 @@ async def test_a_database_of_the_first_schema_is_upgraded(tmp_path: Path) -> Non
         (waiting,) = found.waiting
         assert (waiting.node_id, waiting.reason, waiting.until, waiting.error_code) == ("m", "retry", 30, "E")
         assert {step.node_id: step.output for step in await store.steps(name(1))} == {"n": '{"x":1}', "m": None}
-        assert len(await store.events(name(1), 0, 10)) == 1
+        assert len((await store.history(name(1), 0, 10)).events) == 1
         (run,) = await store.open_runs("", 10)
         assert (run.execution.execution_id, run.tasks) == (name(1), [])
         await store.add_report(Report("a", "idle", 40, 60))
