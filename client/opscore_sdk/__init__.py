@@ -1,21 +1,76 @@
 """The client of Ops-Core: start flows on a server, follow them, and manage flows, agents and keys."""
 
 from opscore_sdk._version import __version__
-from opscore_sdk.client import OpsCoreClientAsync
+from opscore_sdk.client import OpsCoreClientAsync, RawResponse
 from opscore_sdk.errors import (
+    AISpineError,
+    APIError,
+    AuthenticationError,
+    ConflictError,
+    ConnectionError,  # noqa: A004 - the name that users know
+    ExecutionError,
+    InsufficientCreditsError,
+    NetworkError,
+    NotFoundError,
     OpsCoreApiError,
     OpsCoreConfigurationError,
     OpsCoreConnectionError,
     OpsCoreSDKError,
     OpsCoreTimeoutError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    TimeoutError,  # noqa: A004 - the name that users know
+    ValidationError,
 )
+from opscore_sdk.models import (
+    AgentInfo,
+    AgentState,
+    Event,
+    Execution,
+    ExecutionPage,
+    ExecutionResults,
+    Flow,
+    Message,
+    NodeResult,
+    Session,
+)
+from opscore_sdk.pages import Pages
+from opscore_sdk.streams import EventStream
 
 __all__ = [
+    "AISpineError",
+    "APIError",
+    "AgentInfo",
+    "AgentState",
+    "AuthenticationError",
+    "ConflictError",
+    "ConnectionError",
+    "Event",
+    "EventStream",
+    "Execution",
+    "ExecutionError",
+    "ExecutionPage",
+    "ExecutionResults",
+    "Flow",
+    "InsufficientCreditsError",
+    "Message",
+    "NetworkError",
+    "NodeResult",
+    "NotFoundError",
     "OpsCoreApiError",
     "OpsCoreClientAsync",
     "OpsCoreConfigurationError",
     "OpsCoreConnectionError",
     "OpsCoreSDKError",
     "OpsCoreTimeoutError",
+    "Pages",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RawResponse",
+    "ServerError",
+    "Session",
+    "TimeoutError",
+    "ValidationError",
     "__version__",
 ]

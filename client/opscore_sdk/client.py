@@ -1,51 +1,104 @@
-"""The asynchronous client."""
+"""The asynchronous client: how it is made and adjusted. What it can do is in the modules by subject."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Type, Union
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Generic, Mapping, Optional, Type, TypeVar
 
-from opscore_sdk.errors import OpsCoreConfigurationError, OpsCoreTimeoutError
-from opscore_sdk.transport import Transport
-from opscore_sdk.wire import DEFAULT_URL, base_address, credentials, definition_body, request, without_nones
+from opscore_sdk import wire
+from opscore_sdk._agents import AgentMethods
+from opscore_sdk._flows import FlowMethods
+from opscore_sdk._keys import KeyMethods
+from opscore_sdk._sessions import SessionMethods
+from opscore_sdk.checks import FINAL, a_count, a_setting
+from opscore_sdk.definitions import Definition
+from opscore_sdk.models import Health, Metrics, ServerStatus
+from opscore_sdk.retries import RetryPolicy
+from opscore_sdk.transport import (
+    Clock,
+    Hooks,
+    Options,
+    RequestSent,
+    ResponseReceived,
+    RetryPlanned,
+    Transport,
+    log_to_stderr,
+)
+from opscore_sdk.wire import DEFAULT_URL, base_address, credentials, request
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Json = Dict[str, Any]
-Definition = Union[Mapping[str, Any], str]
-"""A flow: its data, or YAML text."""
+__all__ = ["FINAL", "Definition", "OpsCoreClientAsync", "RawMethods", "RawResponse"]
 
-FINAL = frozenset({"completed", "failed", "cancelled"})
-_FIRST_PAUSE = 0.05
+T = TypeVar("T")
 
 
-class OpsCoreClientAsync:
+class OpsCoreClientAsync(SessionMethods, FlowMethods, AgentMethods, KeyMethods):
     """Talks to one Ops-Core server. Use it as an async context manager, or close it.
 
-    Every method returns the JSON of the answer and raises :class:`OpsCoreApiError` when the server says no,
-    :class:`OpsCoreTimeoutError` when it does not answer in time and :class:`OpsCoreConnectionError` when it
-    cannot be reached.
+    Answers are models: dictionaries whose known keys are typed attributes. A refusal is an :class:`OpsCoreApiError` of
+    its own kind, no answer in time a :class:`TimeoutError`, no server a :class:`ConnectionError`; all are
+    :class:`OpsCoreSDKError`. Calls that may safely be made again are, on 408, 429, 5xx and broken connections.
+
+    Example:
+        >>> async with OpsCoreClientAsync("http://127.0.0.1:8000") as client:
+        ...     execution = await client.execute_and_wait("credit_analysis", {"customer_id": "C-1042"})
+        ...     print(execution.status, execution.output_data)
     """
 
-    def __init__(self, base_url: Optional[str] = None, api_key: Optional[str] = None, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        base_url: Optional[str] = None,
+        api_key: Optional[str] = None,
+        timeout: float = 30.0,
+        max_retries: int = 3,
+        debug: bool = False,  # noqa: FBT001, FBT002 - the place that the users of the AI Spine SDK know
+        *,
+        total_timeout: Optional[float] = 120.0,
+        headers: Optional[Mapping[str, str]] = None,
+        on_request: Optional[Callable[[RequestSent], object]] = None,
+        on_response: Optional[Callable[[ResponseReceived], object]] = None,
+        on_retry: Optional[Callable[[RetryPlanned], object]] = None,
+        clock: Optional[Clock] = None,
+    ) -> None:
         """Choose the server; nothing is connected yet.
 
         Args:
             base_url: The server; by default ``OPSCORE_API_URL``, or else http://127.0.0.1:8000.
             api_key: The key; by default ``OPSCORE_API_KEY``. An empty text sends none.
-            timeout: Seconds for one request, its answer included.
+            timeout: Seconds for one attempt, its answer included.
+            max_retries: How often a call is made again at most.
+            debug: Whether to log what happens on the wire to standard error; keys and bodies are never logged.
+            total_timeout: Seconds for a call with all its repeats; None for no limit.
+            headers: Sent with every request.
+            on_request: Told of every attempt before it is made.
+            on_response: Told of every answer.
+            on_retry: Told of every repeat before its pause.
+            clock: Time and chance, for tests.
 
         Raises:
-            OpsCoreConfigurationError: The address, the key or the time could not work.
+            OpsCoreConfigurationError: The address, the key or a time could not work.
         """
-        if not 0 < timeout < float("inf"):
-            raise OpsCoreConfigurationError("timeout must be a number of seconds above 0.")
         self.base_url = base_address(base_url or os.environ.get("OPSCORE_API_URL") or DEFAULT_URL)
         key = os.environ.get("OPSCORE_API_KEY") if api_key is None else api_key
-        self._transport = Transport(self.base_url, credentials(key), timeout)
+        policy = RetryPolicy(
+            a_count(max_retries, "max_retries"),
+            total=None if total_timeout is None else a_setting(total_timeout, "total_timeout"),
+        )
+        options = Options(
+            a_setting(timeout, "timeout"),
+            policy,
+            {**credentials(key), **(headers or {})},
+            Hooks(on_request, on_response, on_retry),
+        )
+        self._transport = Transport(self.base_url, options, clock=clock)
+        if debug:
+            log_to_stderr()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_url!r})"
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,218 +112,134 @@ class OpsCoreClientAsync:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, also those of views made by :meth:`with_options`."""
         await self._transport.close()
 
-    # -- executions ------------------------------------------------------------------------------
-
-    async def execute_flow(
+    def with_options(
         self,
-        flow_id: str,
-        input_data: Optional[Mapping[str, Any]] = None,
         *,
-        metadata: Optional[Mapping[str, Any]] = None,
-        priority: Optional[int] = None,
         timeout: Optional[float] = None,
-        flow_version: Optional[int] = None,
-        user_id: Optional[str] = None,
-        idempotency_key: Optional[str] = None,
-        wait: Optional[float] = None,
-    ) -> Json:
-        """Start a flow; the execution is durable when this returns.
+        max_retries: Optional[int] = None,
+        total_timeout: Optional[float] = None,
+        api_key: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+    ) -> Self:
+        """The same client with other options, over the same connections; it need not be closed.
 
         Args:
-            flow_id: Which flow.
-            input_data: What its first nodes get.
-            metadata: Labels to find the execution by.
-            priority: 0 to 10, higher first; by default the flow's own.
-            timeout: Seconds for the whole execution.
-            flow_version: Which version; by default the newest.
-            user_id: On whose behalf.
-            idempotency_key: The same key and request give the same execution for 24 hours.
-            wait: Seconds to wait for the end before answering.
+            timeout: Seconds for one attempt.
+            max_retries: How often a call is made again at most.
+            total_timeout: Seconds for a call with all its repeats.
+            api_key: Another key.
+            headers: Sent with every request, beside those that are sent already.
 
-        Returns:
-            ``execution_id``, ``flow_id``, ``flow_version``, ``status`` and more; with ``wait`` the
-            execution as it then stands.
+        Example:
+            >>> await client.with_options(timeout=5, max_retries=0).health_check()
         """
-        optional = {
-            "metadata": metadata,
-            "priority": priority,
-            "timeout": timeout,
-            "flow_version": flow_version,
-            "user_id": user_id,
-        }
-        body = {"flow_id": flow_id, "input_data": dict(input_data or {}), **without_nones(optional)}
-        return await self._send(
-            "POST",
-            "flows",
-            "execute",
-            json=body,
-            query={"wait": wait},
-            headers={"Idempotency-Key": idempotency_key},
-            extra_seconds=wait or 0.0,
+        options = self._transport.options
+        retries = options.retries
+        if max_retries is not None:
+            retries = retries._replace(max_retries=a_count(max_retries, "max_retries"))
+        if total_timeout is not None:
+            retries = retries._replace(total=a_setting(total_timeout, "total_timeout"))
+        changed = options._replace(
+            timeout=options.timeout if timeout is None else a_setting(timeout, "timeout"),
+            retries=retries,
+            headers={**options.headers, **credentials(api_key), **(headers or {})},
         )
+        return self._viewed(type(self), self._transport.evolve(changed))
 
-    async def get_execution(self, execution_id: str) -> Json:
-        """One execution as it stands now."""
-        return await self._send("GET", "executions", execution_id)
+    @property
+    def with_raw_response(self) -> RawMethods:
+        """The same methods, returning the server's answer as it came: status, headers and body.
 
-    async def wait_for_execution(
-        self, execution_id: str, *, timeout: Optional[float] = None, poll_interval: float = 0.5
-    ) -> Json:
-        """The execution once it has ended.
-
-        Args:
-            execution_id: Which execution.
-            timeout: Seconds to wait at most; by default for ever.
-            poll_interval: Seconds between two looks; the first looks come sooner.
-
-        Raises:
-            OpsCoreTimeoutError: It has not ended in time; it goes on.
+        Example:
+            >>> answer = await client.with_raw_response.get_flow("hello")
+            >>> answer.status, answer.headers["X-Request-ID"], answer.parse().flow_id
         """
-        clock = asyncio.get_running_loop().time
-        deadline = None if timeout is None else clock() + timeout
-        pause = min(_FIRST_PAUSE, poll_interval)
-        while True:
-            execution = await self.get_execution(execution_id)
-            if execution.get("status") in FINAL:
-                return execution
-            if deadline is not None and clock() + pause > deadline:
-                raise OpsCoreTimeoutError(
-                    f"Execution {execution_id} is still {execution.get('status')} after {timeout:g} seconds."
-                )
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, poll_interval)
+        return RawMethods(self)
 
-    async def cancel_execution(self, execution_id: str, reason: Optional[str] = None) -> Json:
-        """End an execution; no call to an agent leaves for it any more. Again is no error."""
-        return await self._send("POST", "executions", execution_id, "cancel", json=without_nones({"reason": reason}))
-
-    async def list_executions(
-        self,
-        *,
-        flow_id: Optional[str] = None,
-        status: Optional[str] = None,
-        agent_id: Optional[str] = None,
-        created_after: Optional[str] = None,
-        created_before: Optional[str] = None,
-        metadata: Optional[Mapping[str, str]] = None,
-        limit: Optional[int] = None,
-        cursor: Optional[str] = None,
-        offset: Optional[int] = None,
-    ) -> Json:
-        """A page of executions, newest first: ``executions``, ``count`` and ``next_cursor`` for the next page."""
-        query: Dict[str, Any] = {
-            "flow_id": flow_id,
-            "status": status,
-            "agent_id": agent_id,
-            "created_after": created_after,
-            "created_before": created_before,
-            "limit": limit,
-            "cursor": cursor,
-            "offset": offset,
-        }
-        query.update({f"metadata.{name}": value for name, value in (metadata or {}).items()})
-        return await self._send("GET", "executions", query=query)
-
-    async def get_execution_results(self, execution_id: str) -> Json:
-        """An execution with ``node_results``: what each node was given and what it returned."""
-        return await self._send("GET", "executions", execution_id, "results")
-
-    async def get_execution_events(self, execution_id: str, *, after: int = 0, limit: Optional[int] = None) -> Json:
-        """A page of the execution's history: ``events`` numbered above ``after``, and ``next_after``."""
-        query = {"after": after, "limit": limit}
-        return await self._send("GET", "executions", execution_id, "events", query=query)
-
-    # -- flows -----------------------------------------------------------------------------------
-
-    async def list_flows(self) -> Json:
-        """All flows in their newest version: ``flows`` and ``count``."""
-        return await self._send("GET", "flows")
-
-    async def get_flow(self, flow_id: str, version: Optional[int] = None) -> Json:
-        """A flow's definition, by default the newest."""
-        return await self._send("GET", "flows", flow_id, query={"version": version})
-
-    async def create_flow(self, definition: Definition) -> Json:
-        """Store a new flow. The same definition again changes nothing; another one under its id is a conflict."""
-        return await self._send("POST", "flows", **definition_body(definition))
-
-    async def update_flow(self, flow_id: str, definition: Definition) -> Json:
-        """Store the next version of a flow; executions that run keep theirs."""
-        return await self._send("PUT", "flows", flow_id, **definition_body(definition))
-
-    async def validate_flow(self, definition: Definition) -> Json:
-        """Check a definition without storing it: ``valid``, ``errors`` and ``warnings``."""
-        return await self._send("POST", "flows", "validate", **definition_body(definition))
-
-    # -- agents ----------------------------------------------------------------------------------
-
-    async def list_agents(self, *, active_only: bool = False) -> Json:
-        """All agents, or those that may be given work: ``agents`` and ``count``."""
-        return await self._send("GET", "agents", *(["active"] if active_only else []))
-
-    async def create_agent(
-        self,
-        agent_id: str,
-        endpoint: Optional[str] = None,
-        *,
-        name: Optional[str] = None,
-        description: Optional[str] = None,
-        protocol: Optional[str] = None,
-        capabilities: Optional[Sequence[str]] = None,
-        agent_type: Optional[str] = None,
-        version: Optional[str] = None,
-        max_concurrency: Optional[int] = None,
-        metadata: Optional[Mapping[str, Any]] = None,
-    ) -> Json:
-        """Register an agent. The same registration again changes nothing; another one is a conflict."""
-        optional = {
-            "endpoint": endpoint,
-            "description": description,
-            "protocol": protocol,
-            "capabilities": None if capabilities is None else list(capabilities),
-            "agent_type": agent_type,
-            "version": version,
-            "max_concurrency": max_concurrency,
-            "metadata": metadata,
-        }
-        body = {"agent_id": agent_id, "name": name or agent_id, **without_nones(optional)}
-        return await self._send("POST", "agents", json=body)
-
-    async def delete_agent(self, agent_id: str) -> Json:
-        """Forget an agent; nodes that still need it will fail."""
-        return await self._send("DELETE", "agents", agent_id)
-
-    # -- keys ------------------------------------------------------------------------------------
-
-    async def create_key(self, name: str, scopes: Sequence[str] = ("read", "write")) -> Json:
-        """Make an API key (scopes: read, write, admin). ``key`` is in this answer and never again."""
-        return await self._send("POST", "keys", json={"name": name, "scopes": list(scopes)})
-
-    async def list_keys(self) -> Json:
-        """All keys there ever were, without the keys themselves: ``keys`` and ``count``."""
-        return await self._send("GET", "keys")
-
-    async def revoke_key(self, key_id: str) -> Json:
-        """Revoke a key, at once. Again is no error."""
-        return await self._send("DELETE", "keys", key_id)
+    def _viewed(self, kind: Type[V], transport: Transport) -> V:
+        view = kind.__new__(kind)
+        view.__dict__.update(self.__dict__)
+        view._transport = transport  # noqa: SLF001 - another one of us
+        return view
 
     # -- the server ------------------------------------------------------------------------------
 
-    async def health_check(self) -> Json:
-        """Whether the server is there, and its version; needs no key."""
-        return await self._send("GET", "health")
+    async def health_check(self, *, timeout: Optional[float] = None) -> Health:
+        """Whether the server is there, and its version; needs no key.
 
-    async def get_status(self) -> Json:
-        """The server at a glance: components, and counts of agents, flows and executions."""
-        return await self._send("GET", "status")
+        Args:
+            timeout: Seconds for this call instead of the client's.
+        """
+        return await self._model(Health, request("GET", "health"), timeout)
 
-    async def get_metrics(self) -> Json:
-        """Counts and times over all executions."""
-        return await self._send("GET", "metrics")
+    async def get_status(self, *, timeout: Optional[float] = None) -> ServerStatus:
+        """The server at a glance: components, and counts of agents, flows and executions.
 
-    async def _send(self, method: str, *segments: str, **parts: Any) -> Json:
-        answer: Json = await self._transport.send(request(method, *segments, **parts))
-        return answer
+        Args:
+            timeout: Seconds for this call instead of the client's.
+        """
+        return await self._model(ServerStatus, request("GET", "status"), timeout)
+
+    async def get_metrics(self, *, timeout: Optional[float] = None) -> Metrics:
+        """Counts and times over all executions.
+
+        Args:
+            timeout: Seconds for this call instead of the client's.
+        """
+        return await self._model(Metrics, request("GET", "metrics"), timeout)
+
+
+V = TypeVar("V", bound=OpsCoreClientAsync)
+
+
+class RawResponse(Generic[T]):
+    """An answer as it came.
+
+    Attributes:
+        status: Its HTTP status; ``status_code`` is the same.
+        headers: Its headers.
+        body: Its body as bytes.
+    """
+
+    def __init__(self, answer: wire.Answer, parsed: T) -> None:
+        """Keep an answer.
+
+        Args:
+            answer: The last one of the call.
+            parsed: What the call would have returned.
+        """
+        self.status, self.headers, self.body = answer
+        self._parsed = parsed
+
+    @property
+    def status_code(self) -> int:
+        """Its HTTP status."""
+        return self.status
+
+    def parse(self) -> T:
+        """What the method itself would have returned."""
+        return self._parsed
+
+
+class RawMethods:
+    """A client's methods, each returning a :class:`RawResponse`. Refusals are raised as ever."""
+
+    def __init__(self, client: OpsCoreClientAsync) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[RawResponse[Any]]]:
+        if name.startswith("_") or name in ("stream_events", "close", "with_options", "with_raw_response"):
+            raise AttributeError(f"There is no raw response of {name!r}.")
+        getattr(self._client, name)
+
+        async def call(*args: Any, **options: Any) -> RawResponse[Any]:
+            noted: list[wire.Answer] = []
+            view = self._client._viewed(type(self._client), self._client._transport)  # noqa: SLF001 - our own
+            view._note = noted.append  # type: ignore[method-assign,assignment]  # noqa: SLF001 - our own
+            parsed = await getattr(view, name)(*args, **options)
+            return RawResponse(noted[-1], parsed)
+
+        return call

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Union
+from datetime import datetime, timezone
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import orjson
 
-from opscore_sdk.errors import OpsCoreApiError, OpsCoreConfigurationError, OpsCoreConnectionError
+from opscore_sdk.errors import ConnectionError as ServerLost
+from opscore_sdk.errors import OpsCoreApiError, OpsCoreConfigurationError, ValidationError, kind_of
+from opscore_sdk.retries import read_retry_after
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 PREFIX = "/api/v1"
+DIALECT = "/v1/opscore"
+"""Where agents report and workflows are triggered, in camelCase."""
 
 JSON = "application/json"
 YAML = "application/yaml"
+EVENT_STREAM = "text/event-stream"
+IDEMPOTENCY_KEY = "Idempotency-Key"
 
+_IDEMPOTENT_METHODS = frozenset({"GET", "PUT", "DELETE"})
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _FIRST_OF_ERROR = 400
 _FIRST_OF_REDIRECT = 300
@@ -31,39 +39,58 @@ class Request(NamedTuple):
     body: Optional[bytes] = None
     extra_seconds: float = 0.0
     """How much longer than usual the answer may take, because the server was asked to wait."""
+    idempotent: bool = False
+    """Whether it may be sent again when it is unknown what became of it."""
+
+
+class Answer(NamedTuple):
+    """One answer, whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 def request(
     method: str,
     *segments: str,
+    prefix: str = PREFIX,
     query: Optional[Mapping[str, Any]] = None,
     json: Any = None,
-    yaml: Optional[str] = None,
+    raw: Optional[bytes] = None,
+    content_type: str = JSON,
     headers: Optional[Mapping[str, Optional[str]]] = None,
     extra_seconds: float = 0.0,
+    idempotent: Optional[bool] = None,
 ) -> Request:
     """Make a request for a path below the API's prefix.
 
     Args:
         method: GET, POST, PUT or DELETE.
         *segments: The parts of the path; each is quoted, so an id can never change the path.
+        prefix: What the path begins with.
         query: Parameters; those that are None are left out.
         json: The body as data.
-        yaml: The body as YAML text instead.
+        raw: The body as bytes instead.
+        content_type: What the bytes are.
         headers: Headers; those that are None are left out.
         extra_seconds: How much longer than usual the answer may take.
+        idempotent: Whether it may be sent again; by default by its method, or by an idempotency key.
+
+    Raises:
+        ValidationError: The data cannot be sent as JSON.
     """
-    path = PREFIX + "".join("/" + _segment(segment) for segment in segments)
+    path = prefix + "".join("/" + _segment(segment) for segment in segments)
     given = {name: _text(value) for name, value in (query or {}).items() if value is not None}
     if given:
         path += "?" + urlencode(given)
     sent = {"Accept": JSON, **{name: value for name, value in (headers or {}).items() if value is not None}}
-    body: Optional[bytes] = None
-    if yaml is not None:
-        sent["Content-Type"], body = YAML, yaml.encode()
-    elif json is not None:
-        sent["Content-Type"], body = JSON, orjson.dumps(json)
-    return Request(method, path, sent, body, extra_seconds)
+    body = raw if raw is not None or json is None else encoded(json)
+    if body is not None:
+        sent["Content-Type"] = content_type
+    if idempotent is None:
+        idempotent = method in _IDEMPOTENT_METHODS or IDEMPOTENCY_KEY in sent
+    return Request(method, path, sent, body, extra_seconds, idempotent)
 
 
 def _segment(segment: str) -> str:
@@ -74,7 +101,33 @@ def _segment(segment: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return show_instant(value) if isinstance(value, datetime) else str(value)
+
+
+def show_instant(moment: datetime) -> str:
+    """An instant as the wire has it: RFC 3339 in UTC; one without a time zone is taken as local time."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def encoded(data: Any) -> bytes:
+    """Data as JSON.
+
+    Raises:
+        ValidationError: JSON cannot hold it.
+    """
+    try:
+        return orjson.dumps(data, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError as error:
+        reason = str(error.__cause__ or error)
+        raise ValidationError(f"This cannot be sent as JSON: {reason}.", error_code="INVALID_ARGUMENT") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return list(value)
+    raise TypeError(f"no JSON for {type(value).__name__}")
 
 
 def without_nones(values: Mapping[str, Any]) -> Dict[str, Any]:
@@ -91,11 +144,13 @@ def base_address(url: str) -> str:
     try:
         parts = urlsplit(url.strip())
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+    except (AttributeError, ValueError):
         valid = False
     if not valid or parts.query or parts.fragment or parts.username:
-        raise OpsCoreConfigurationError(f"{url[:200]!r} is not the address of a server, such as {DEFAULT_URL}.")
-    path = parts.path.rstrip("/").removesuffix(PREFIX)
+        raise OpsCoreConfigurationError(f"{str(url)[:200]!r} is not the address of a server, such as {DEFAULT_URL}.")
+    path = parts.path.rstrip("/")
+    for prefix in (PREFIX, DIALECT):
+        path = path.removesuffix(prefix)
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
@@ -112,21 +167,27 @@ def credentials(api_key: Optional[str]) -> Dict[str, str]:
     return {"Authorization": f"Bearer {api_key}"}
 
 
-def read(status: int, headers: Mapping[str, str], body: bytes) -> Any:
+def read(status: int, headers: Mapping[str, str], body: bytes, now: float = 0.0) -> Any:
     """The data of an answer.
+
+    Args:
+        status: Its HTTP status.
+        headers: Its headers.
+        body: Its body.
+        now: Seconds since 1970, to read a ``Retry-After`` that is a date.
 
     Raises:
         OpsCoreApiError: The server said no.
-        OpsCoreConnectionError: This is no answer of an Ops-Core server.
+        ConnectionError: This is no answer of an Ops-Core server.
     """
     if _FIRST_OF_REDIRECT <= status < _FIRST_OF_ERROR:
         target = headers.get("Location", "nowhere")[:_LONGEST_EXCERPT]
-        raise OpsCoreConnectionError(f"The server redirects to {target}; use that address if you trust it.")
+        raise ServerLost(f"The server redirects to {target}; use that address if you trust it.")
     data = _decoded(body)
     if status >= _FIRST_OF_ERROR:
-        raise _error(status, headers, data, body)
+        raise _error(status, headers, data, body, now)
     if data is _UNREADABLE:
-        raise OpsCoreConnectionError(f"What answered is no Ops-Core server: {_excerpt(body)}")
+        raise ServerLost(f"What answered is no Ops-Core server: {_excerpt(body)}")
     return data
 
 
@@ -142,41 +203,41 @@ def _decoded(body: bytes) -> Any:
         return _UNREADABLE
 
 
-def _error(status: int, headers: Mapping[str, str], data: Any, body: bytes) -> OpsCoreApiError:
+def _error(status: int, headers: Mapping[str, str], data: Any, body: bytes, now: float) -> OpsCoreApiError:
     problem: Dict[str, Any] = data if isinstance(data, dict) else {}
-    detail = problem.get("detail") or problem.get("message") or problem.get("title")
-    if not isinstance(detail, str):
-        detail = _excerpt(body) if body else "The server gave no reason."
-    return OpsCoreApiError(
+    code = _word(problem.get("error_code")) or f"HTTP_{status}"
+    return kind_of(status, code)(
+        _sentence(problem) or (_excerpt(body) if body else "The server gave no reason."),
         status,
-        _word(problem.get("error_code")) or f"HTTP_{status}",
-        detail,
-        details=_details(problem.get("details")),
+        None if problem else body.decode("utf-8", "replace"),
+        _details(problem),
+        error_code=code,
         request_id=_word(problem.get("request_id")) or headers.get("X-Request-ID"),
-        retry_after=_seconds(headers.get("Retry-After")),
+        retry_after=read_retry_after(headers.get("Retry-After"), now),
     )
+
+
+def _sentence(problem: Mapping[str, Any]) -> Optional[str]:
+    found = (_word(problem.get(name)) for name in ("detail", "message", "title"))
+    return next((text for text in found if text is not None), None)
 
 
 def _word(value: Any) -> Optional[str]:
     return value if isinstance(value, str) and value else None
 
 
-def _details(value: Any) -> Dict[str, List[str]]:
+def _details(problem: Mapping[str, Any]) -> Dict[str, Any]:
+    value = problem.get("details")
     if not isinstance(value, dict):
         return {}
-    return {field: [str(text) for text in texts] for field, texts in value.items() if isinstance(texts, list)}
+    return {name: _texts(texts) if isinstance(texts, list) else texts for name, texts in value.items()}
 
 
-def _seconds(value: Optional[str]) -> Optional[float]:
-    return float(value) if value and value.isascii() and value.isdigit() else None
+def _texts(values: List[Any]) -> List[str]:
+    return [str(value) for value in values]
 
 
 def _excerpt(body: bytes) -> str:
     text = " ".join(body[: 4 * _LONGEST_EXCERPT].decode("utf-8", "replace").split())
     printable = "".join(c if c.isprintable() else "?" for c in text)
     return printable if len(printable) <= _LONGEST_EXCERPT else printable[: _LONGEST_EXCERPT - 3] + "..."
-
-
-def definition_body(definition: Union[Mapping[str, Any], str]) -> Dict[str, Any]:
-    """The keyword for :func:`request` that sends a flow: text goes as YAML, data as JSON."""
-    return {"yaml": definition} if isinstance(definition, str) else {"json": definition}

@@ -90,7 +90,7 @@ async def _send(
 
     loaded: list[Json] = []
     refused: list[Remark] = []
-    async with OpsCoreClientAsync(url, api_key) as client:
+    async with OpsCoreClientAsync(url, api_key, max_retries=0) as client:
         for one in checked:
             try:
                 stored = await _store(client, one)

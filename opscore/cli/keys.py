@@ -108,7 +108,7 @@ def _perform(
     async def remote() -> Json:
         from opscore_sdk import OpsCoreClientAsync
 
-        async with OpsCoreClientAsync(url, api_key) as client:
+        async with OpsCoreClientAsync(url, api_key, max_retries=0) as client:
             return await over_http(client)
 
     async def local() -> Json:

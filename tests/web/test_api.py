@@ -118,6 +118,22 @@ async def test_a_repeated_start_is_the_same_execution(client: TestClient) -> Non
     assert (status, refused["error_code"]) == (409, "CONFLICT")
 
 
+async def test_get_waits_for_the_end_of_an_execution(client: TestClient) -> None:
+    """With ``wait`` an execution is answered when it has ended, or after that time as it then stands."""
+    await call(client, "POST", "/agents", json={"agent_id": "gone", "endpoint": "http://127.0.0.1:9"})
+    stuck = {"agent_id": "gone", "retry": {"max_attempts": 2, "initial_interval": 60}}
+    await call(client, "POST", "/flows", json={"flow_id": "stuck", "nodes": [{"id": "n", **stuck}]})
+    _, started, _ = await call(client, "POST", "/flows/execute", json={"flow_id": "stuck", "input_data": {}})
+    path = f"/executions/{started['execution_id']}"
+    assert (await call(client, "GET", f"{path}?wait=0.05"))[1]["status"] == "running"
+    waiting = asyncio.ensure_future(call(client, "GET", f"{path}?wait=60"))
+    await call(client, "GET", path)
+    await call(client, "POST", f"{path}/cancel")
+    assert (await waiting)[1]["status"] == "cancelled"
+    assert (await call(client, "GET", f"{path}?wait=-1"))[0] == 400
+    assert (await call(client, "GET", "/executions/nothing?wait=1"))[0] == 404
+
+
 async def test_the_javascript_sdk_gets_bare_lists(client: TestClient) -> None:
     """List calls answer the array that the JavaScript SDK's types declare."""
     headers = {"X-SDK-Version": "ai-spine-sdk-js/2.0.0"}
