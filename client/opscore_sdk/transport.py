@@ -112,15 +112,20 @@ class Connections:
     def _discard(self) -> None:
         """Let go of the connections of a loop that has ended."""
         session, self._session = self._session, None
-        if session is not None and session.connector is not None:
-            session.connector._close_immediately() if hasattr(session.connector, "_close_immediately") else None  # noqa: SLF001
-            session.detach()
+        if session is None or session.connector is None:
+            return
+        closing = session.connector.close() if self._loop is not None and self._loop.is_closed() else None
+        session.detach()
+        if closing is not None:
+            list(closing.__await__())  # without a loop there is nothing to wait for
 
     async def close(self) -> None:
         """Close the connections; requests are refused from now on."""
         self.is_closed = True
-        session, self._session = self._session, None
-        if session is not None and self._loop is asyncio.get_running_loop():
+        if self._loop is not asyncio.get_running_loop():
+            self._discard()
+        elif self._session is not None:
+            session, self._session = self._session, None
             await session.close()
 
 
