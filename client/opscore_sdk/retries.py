@@ -10,7 +10,6 @@ together). Where the server said ``Retry-After`` it is obeyed: no sooner, and no
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple, Optional
 
 REPEATABLE = frozenset({408, 429})
@@ -67,6 +66,8 @@ def read_retry_after(value: Optional[str], now: float) -> Optional[float]:
 
 
 def _date(text: str) -> Optional[datetime]:
+    from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
+
     try:
         moment = parsedate_to_datetime(text)
     except (TypeError, ValueError, IndexError):
