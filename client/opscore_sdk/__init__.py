@@ -1,6 +1,7 @@
 """The client of Ops-Core: start flows on a server, follow them, and manage flows, agents and keys."""
 
 from opscore_sdk._version import __version__
+from opscore_sdk.agent import Agent, AgentError, Call
 from opscore_sdk.client import OpsCoreClientAsync, RawResponse
 from opscore_sdk.errors import (
     AISpineError,
@@ -58,6 +59,9 @@ __all__ = [
     "NetworkError",
     "NodeResult",
     "NotFoundError",
+    "Agent",
+    "AgentError",
+    "Call",
     "OpsCoreApiError",
     "OpsCoreClientAsync",
     "OpsCoreConfigurationError",
