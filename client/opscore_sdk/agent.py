@@ -44,7 +44,12 @@ class Agent:
     input and the :class:`Call`, and returns the output as a dict. It fails by raising :class:`AgentError`, in its
     own words; of any other exception only the name is sent. Ops-Core calls at least once: a repeat with the same
     idempotency key gets the same answer and does not run twice, unless the first try failed and may be repeated.
-    When the caller hangs up and nobody else waits, an ``async def`` is cancelled.
+    When the caller hangs up and nobody else waits, an ``async def`` is cancelled. The last 1,000 answers are kept for
+    repeats, in this process.
+
+    While it serves, the agent is registered with Ops-Core and reports ``initializing``, ``idle``, ``active``, ``error``
+    (after a handler died of something unforeseen, until the next one does not) and ``offline``. It works while Ops-Core
+    is away and registers when it comes; a refusal that will not pass is logged, and the agent serves unregistered.
 
     Args:
         agent_id: The name that flows call it by: letters, digits, ``_`` and ``-``.

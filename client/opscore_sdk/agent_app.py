@@ -75,6 +75,8 @@ class AgentRoutes:
         return web.json_response(body, status=503 if stopping else 200)
 
     async def _body(self, request: web.Request) -> Any:
+        if "Origin" in request.headers:  # some web page, in a browser that can reach what the page's author cannot
+            raise BadCall(403, "FORBIDDEN", "Web pages may not call agents.")
         if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
             raise BadCall(415, "UNSUPPORTED_MEDIA_TYPE", "Compressed bodies are not read.")
         try:

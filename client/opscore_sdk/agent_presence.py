@@ -97,10 +97,9 @@ class Presence:
 
     async def leave(self) -> None:
         """Say that the agent is gone, if anybody was told that it is there; within a few seconds."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
         if not self._is_known:
             return
         try:

@@ -250,6 +250,7 @@ class Desk:
             answer = await job.answer(is_gone)
             if answer is not None:
                 return answer.body
+            await asyncio.sleep(0)  # the stopped work is about to be taken from the list
 
     async def close(self) -> None:
         """Stop what still runs; threads are left behind."""
@@ -302,7 +303,7 @@ async def _perform(call: Call, handler: Optional[Handler]) -> Answer:
         return _succeeded(call, await handler(call))
     except AgentError as error:
         return failed(call, error.message, error.error_code, retryable=error.retryable)
-    except Exception as error:  # noqa: BLE001 - whatever a user's function dies of; its name is sent, the log has it all
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's function dies of; its name is sent, the log has it all
         _log.exception("The handler of node %s failed in execution %s.", call.node_id, call.execution_id)
         crash = type(error).__name__
         answer = failed(call, f"The agent failed with {crash}; its log says more.", "HANDLER_FAILED")

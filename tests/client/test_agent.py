@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from opscore.testing import open_client
 from opscore_sdk import Agent, AgentError, Call
 from opscore_sdk.agent_work import KEPT_ANSWERS, Answer, Desk, Handler
 from opscore_sdk.errors import OpsCoreApiError
+from opscore_sdk.testing import FakeOpsCore
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sdk_agent.py"
 CALL = {"execution_id": "e1", "node_id": "n1", "input": {"name": "Ada"}, "config": {"tone": "warm"}}
@@ -208,6 +210,16 @@ async def test_an_output_that_is_no_object_becomes_one(output: Any, sent: Any) -
         assert (await execute(client))["output"] == sent
 
 
+async def test_a_handler_that_exits_does_not_take_the_agent_along() -> None:
+    """sys.exit in a handler fails its call only."""
+
+    async def leave(_: dict[str, Any]) -> None:
+        sys.exit(3)
+
+    async with calling(agent_of(leave)) as client:
+        assert (await execute(client))["error_code"] == "HANDLER_FAILED"
+
+
 @pytest.mark.parametrize("raised", [StopIteration(1), SystemExit(3), asyncio.CancelledError()], ids=repr)
 async def test_no_exception_of_a_plain_function_leaves_the_caller_waiting(raised: BaseException) -> None:
     """What would end a thread or a future unseen is a failure like any other."""
@@ -250,6 +262,7 @@ BAD_BODIES = [
     (b'{"input": {}}', {"Idempotency-Key": "k" * 256}, 400, "VALIDATION_ERROR"),
     (gzip.compress(b'{"input": {}}'), {"Content-Encoding": "gzip"}, 415, "UNSUPPORTED_MEDIA_TYPE"),
     (b"x" * 400_001, {}, 413, "TOO_LARGE"),
+    (b'{"input": {}}', {"Origin": "http://127.0.0.1:9001"}, 403, "FORBIDDEN"),
 ]
 
 
@@ -282,6 +295,19 @@ async def test_a_body_that_does_not_arrive_in_time_is_given_up() -> None:
         writer.write(b"POST /execute HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
         assert b" 408 " in await asyncio.wait_for(reader.readline(), LIMIT)
         writer.close()
+
+
+async def test_a_caller_that_leaves_in_the_middle_of_a_body_does_no_harm() -> None:
+    """Half a call is no call; nothing is logged as an error of the agent's."""
+    seen: list[Any] = []
+    async with TestServer(agent_of(seen.append).app()) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /execute HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+        async with TestClient(server) as client:
+            await execute(client)
+    assert len(seen) == 1
 
 
 # -- repeats -------------------------------------------------------------------------------------
@@ -607,6 +633,53 @@ async def test_a_forgotten_agent_registers_again() -> None:
                 await asyncio.wait_for(server._news.wait(), LIMIT)
 
 
+async def test_a_server_that_takes_no_reports_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """Where an agent is registered but its first report refused, it serves on in silence."""
+    async with Reports().open() as server:
+        server.answers = [(200, ""), (404, "NOT_FOUND"), (403, "FORBIDDEN")]
+        agent = agent_of(lambda _: None, base_url=server.url)
+        async with agent.serving() as url:
+            await server.until("POST", ("initializing", 404))
+            await call(url)
+        assert server.said == ["POST", ("initializing", 404), ("offline", 403)]
+    assert "cannot be reported" in caplog.text
+    assert "is offline" in caplog.text
+
+
+async def test_a_replacement_that_is_refused_is_told() -> None:
+    """Where the other agent may not be deleted, the agent is not registered."""
+    async with Reports().open() as server:
+        server.answers = [(409, "CONFLICT"), (403, "FORBIDDEN")]
+        agent = agent_of(lambda _: None, base_url=server.url, replace=True)
+        async with agent.serving():
+            with pytest.raises(OpsCoreApiError) as refused:
+                await agent.registered(LIMIT)
+    assert refused.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "endpoint", "own"),
+    [
+        ("127.0.0.1", None, "http://127.0.0.1:PORT"),
+        ("0.0.0.0", None, f"http://{socket.gethostname()}:PORT"),
+        ("127.0.0.1", "https://agents.example/greeter", "https://agents.example/greeter"),
+        ("::1", None, "http://[::1]:PORT"),
+    ],
+)
+async def test_an_agent_registers_where_it_can_be_reached(host: str, endpoint: Optional[str], own: str) -> None:
+    """That is where it listens, this host's name where it listens everywhere, or what it is told."""
+    if ":" in host and not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    async with FakeOpsCore() as fake:
+        agent = agent_of(lambda _: None, base_url=fake.url)
+        try:
+            async with agent.serving(host, endpoint=endpoint) as url:
+                await agent.registered(LIMIT)
+                assert fake.agents["tester"]["endpoint"] == own.replace("PORT", url.rsplit(":", 1)[1])
+        except OSError as error:
+            pytest.skip(f"cannot listen on {host}: {error}")
+
+
 async def test_serving_needs_a_handler_and_a_free_agent() -> None:
     """What could not work is refused before anything listens."""
     with pytest.raises(RuntimeError, match="no handler"):
@@ -794,6 +867,27 @@ async def test_the_example_runs_as_a_process() -> None:
         assert (await call(url))["output"] == {"greeting": "Hello Ada"}
         agent.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(agent.wait(), LIMIT) == 0
+
+
+def test_running_returns_after_the_signal() -> None:
+    """run() gives the program back, with the signals as they were."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    class EndWhenReady(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if " ready at " in record.msg % record.args:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    logger, ending = logging.getLogger("opscore_sdk.agent"), EndWhenReady()
+    logger.addHandler(ending)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        agent_of(lambda _: None).run(port=0, register=False)
+    finally:
+        logger.removeHandler(ending)
+        logger.setLevel(level)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_running_sets_up_no_logging_where_there_is_some() -> None:
