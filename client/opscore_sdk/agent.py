@@ -296,9 +296,11 @@ class Agent:
         """Stop in order: no new work, what runs, the goodbye, the connections."""
         presence, self._presence = self._presence, None
         desk.is_stopping = True
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._drain_timeout
         try:
             await runner.cleanup()  # waits for answers on their way, then cancels
-            await desk.close()
+            await desk.close(max(0.0, deadline - clock()))  # threads whose callers have hung up
         finally:
             if presence is not None:
                 await presence.leave()

@@ -174,7 +174,7 @@ class _Job:
         self._call = call
         self._can_stop = can_stop
         self._waiting = 0
-        self._is_abandoned = False
+        self.is_abandoned = False
 
     async def answer(self, is_gone: Callable[[], bool]) -> Optional[Answer]:
         """Wait for the answer; None when the work was stopped because all others who waited were gone."""
@@ -190,12 +190,12 @@ class _Job:
                 self.abandon()
         if not self.task.cancelled():
             return self.task.result()
-        return None if self._is_abandoned else failed(self._call, "The handler was cancelled.", "CANCELLED")
+        return None if self.is_abandoned else failed(self._call, "The handler was cancelled.", "CANCELLED")
 
     def abandon(self) -> None:
         """Stop the handler, as nobody waits any more. A thread cannot be stopped; its answer is kept instead."""
         if self._can_stop and not self.task.done():
-            self._is_abandoned = True
+            self.is_abandoned = True
             self.task.cancel()
 
 
@@ -252,14 +252,16 @@ class Desk:
                 return answer.body
             await asyncio.sleep(0)  # the stopped work is about to be taken from the list
 
-    async def close(self) -> None:
-        """Stop what still runs; threads are left behind."""
+    async def close(self, drain: float = 0.0) -> None:
+        """Let what still runs end in so many seconds, then stop it; threads that go on are left behind."""
         self.is_stopping = True
+        if self._jobs:
+            await asyncio.wait({job.task for job in self._jobs}, timeout=drain)
         for job in list(self._jobs):
             job.abandon()
-        tasks = {job.task for job in self._jobs}
-        if tasks:
-            await asyncio.wait(tasks, timeout=_END_LIMIT)
+        stopped = {job.task for job in self._jobs if job.is_abandoned}
+        if stopped:
+            await asyncio.wait(stopped, timeout=_END_LIMIT)
 
     def _start(self, call: Call) -> _Job:
         if self.is_stopping:

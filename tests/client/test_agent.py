@@ -725,6 +725,23 @@ async def test_work_that_does_not_end_in_time_is_cancelled() -> None:
         await running
 
 
+async def test_a_thread_whose_caller_is_gone_is_finished_before_the_end() -> None:
+    """What cannot be cancelled is waited for, within the same limit."""
+    running, go, done = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(_: dict[str, Any]) -> None:
+        running.set()
+        go.wait(LIMIT)
+        done.set()
+
+    async with agent_of(slow).serving(register=False) as url:
+        caller = asyncio.ensure_future(call(url))
+        await asyncio.get_running_loop().run_in_executor(None, running.wait, LIMIT)
+        await hang_up(caller)
+        asyncio.get_running_loop().call_soon(go.set)
+    assert done.is_set()
+
+
 async def test_a_stopping_agent_takes_no_more_work() -> None:
     """New calls are told to come again, and its health says that it stops."""
     desk = Desk({None: Handler(lambda given: None)}, 1)
