@@ -25,6 +25,7 @@ from opscore.operations.executions import Start
 from opscore.store import SqlStore, open_store
 
 AGENT_LIMITS = tuple(field.name for field in attrs.fields(FleetLimits))
+PATIENCE = 20.0
 START = 1_700_000_000_000_000
 PATIENCE = 5.0
 """Real seconds after which a test is told that what it waits for does not come."""
