@@ -380,6 +380,21 @@ class Conductor:
         Raises:
             StoreError: It could not be written.
         """
+        if not await self._put(run, hop):
+            return False
+        if not hop.ends:
+            self._launch(run, hop)
+        return True
+
+    async def _carry_out(self, run: Run, hop: Hop) -> bool:
+        """Write a hop of the run's own; whether the run goes on."""
+        try:
+            return await self._put(run, hop) and not hop.ends
+        except StoreError:
+            return False
+
+    async def _put(self, run: Run, hop: Hop) -> bool:
+        """Write a hop; when that fails the run is lost. False when the store knew of another course of things."""
         try:
             if hop.ends:
                 return await self.end(run, hop)
@@ -390,19 +405,6 @@ class Conductor:
         except StoreError as error:
             self.lose(run, error)
             raise
-        self._launch(run, hop)
-        return True
-
-    async def _carry_out(self, run: Run, hop: Hop) -> bool:
-        """Write a hop; whether the run goes on."""
-        try:
-            if hop.ends:
-                await self.end(run, hop)
-                return False
-            await self._write(run, hop)
-        except StoreError as error:
-            self.lose(run, error)
-            return False
         return True
 
     async def _step(self, run: Run, hop: Callable[[], Hop]) -> None:
