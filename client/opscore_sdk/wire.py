@@ -101,6 +101,8 @@ def _segment(segment: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # what a caller gave as 10 is sent as 10
     return show_instant(value) if isinstance(value, datetime) else str(value)
 
 

@@ -42,6 +42,11 @@ def test_parameters_that_were_not_given_are_not_sent() -> None:
     assert made.headers == {"Accept": "application/json"}
 
 
+def test_seconds_are_sent_as_their_caller_writes_them() -> None:
+    """Whole numbers have no decimal point, so that a mocked address is the one that is asked for."""
+    assert request("GET", "x", query={"a": 10.0, "b": 0.25, "c": 0.0}).path == "/api/v1/x?a=10&b=0.25&c=0"
+
+
 @pytest.mark.parametrize(
     ("method", "headers", "said", "idempotent"),
     [
