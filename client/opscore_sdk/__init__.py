@@ -38,6 +38,7 @@ from opscore_sdk.models import (
 )
 from opscore_sdk.pages import Pages
 from opscore_sdk.streams import EventStream
+from opscore_sdk.sync import OpsCoreClientSync, SyncEventStream, SyncPages
 
 __all__ = [
     "AISpineError",
@@ -64,6 +65,7 @@ __all__ = [
     "NotFoundError",
     "OpsCoreApiError",
     "OpsCoreClientAsync",
+    "OpsCoreClientSync",
     "OpsCoreConfigurationError",
     "OpsCoreConnectionError",
     "OpsCoreSDKError",
@@ -74,6 +76,8 @@ __all__ = [
     "RawResponse",
     "ServerError",
     "Session",
+    "SyncEventStream",
+    "SyncPages",
     "TimeoutError",
     "ValidationError",
     "__version__",

@@ -143,6 +143,10 @@ class EventStream:
         if self._events is not None:
             await self._events.aclose()
 
+    def begin_again(self) -> None:
+        """After an interruption: the next event asked for connects anew, after the last one that was given out."""
+        self._events = None
+
     async def _until_end(self) -> AsyncGenerator[Event, None]:
         failures, looks = 0, _FIRST_LOOK
         while self.final_status is None:

@@ -119,6 +119,11 @@ class Connections:
         if closing is not None:
             list(closing.__await__())  # without a loop there is nothing to wait for
 
+    def leave_behind(self) -> Optional[aiohttp.ClientSession]:
+        """Begin anew in a process that was forked; the parent's session is whoever asks for it to keep."""
+        session, self._session, self._loop = self._session, None, None
+        return session
+
     async def close(self) -> None:
         """Close the connections; requests are refused from now on."""
         self.is_closed = True
