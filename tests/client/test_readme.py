@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import inspect
+import io
+import re
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from readme_server import KEY, readme_server
+
+import opscore_sdk
+from opscore_sdk import OpsCoreClientAsync
+
+README = Path(__file__).parents[2] / "client" / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+BLOCKS = [
+    (TEXT[: found.start()].count("\n") + 2, found[1]) for found in re.finditer(r"```python\n(.*?)```", TEXT, re.DOTALL)
+]
+
+
+class Page:
+    """Runs blocks one after another, as a notebook does: what one names, the next may use."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, Any] = {"__name__": "readme"}
+        self._loop = asyncio.new_event_loop()
+
+    def run(self, line: int, source: str) -> str:
+        """Run a block that begins at a line of the README, and the tests that it defines; what it printed."""
+        padded = "\n" * (line - 1) + source
+        code = compile(padded, str(README), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        known = set(self._names)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            self._finish(eval(code, self._names))
+            for name in sorted(set(self._names) - known):
+                if name.startswith("test_"):
+                    self._finish(self._names[name]())
+        return printed.getvalue()
+
+    def _finish(self, result: Any) -> None:
+        if inspect.iscoroutine(result):
+            self._loop.run_until_complete(result)
+
+    def close(self) -> None:
+        """End what the blocks left open."""
+        client = self._names.get("client")
+        if isinstance(client, OpsCoreClientAsync):
+            self._loop.run_until_complete(client.close())
+        self._loop.close()
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    """The README's reader, who has a server and its key in the environment."""
+    with readme_server() as url:
+        monkeypatch.setenv("OPSCORE_API_URL", url)
+        monkeypatch.setenv("OPSCORE_API_KEY", KEY)
+        reader = Page()
+        yield reader
+        reader.close()
+
+
+def _promised(source: str) -> list[str]:
+    """The texts behind the prints of a block."""
+    return re.findall(r"^ *print\(.*\)  # (.+)$", source, re.MULTILINE)
+
+
+def test_every_block_runs_and_prints_what_it_says(page: Page) -> None:
+    """The blocks of the README run in their order, and a comment behind a print is what was printed."""
+    wrong = []
+    for line, source in BLOCKS:
+        printed = page.run(line, source).splitlines()
+        wrong += [(line, text, printed) for text in _promised(source) if text not in printed]
+    assert wrong == []
+
+
+def _methods(kind: type) -> Iterator[str]:
+    return (name for name, _ in inspect.getmembers(kind) if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("name", sorted(_methods(OpsCoreClientAsync)))
+def test_every_method_has_an_example(name: str) -> None:
+    """Each public method of the client is called in some block."""
+    assert any(f".{name}" in source for _, source in BLOCKS)
+
+
+def test_every_public_name_is_mentioned() -> None:
+    """What the package exports is in the README."""
+    public = (name for name in opscore_sdk.__all__ if not name.startswith("_"))
+    missing = {name for name in public if not re.search(rf"\b{name}\b", TEXT)}
+    assert missing == set()
+
+
+def test_quick_start_is_short() -> None:
+    """The first block has fewer than ten lines."""
+    assert len(BLOCKS[0][1].splitlines()) < 10
+
+
+def test_every_error_is_in_the_tree() -> None:
+    """The README's tree of errors names each class that the package exports."""
+    tree = re.search(r"```text\n(OpsCoreSDKError.*?)```", TEXT, re.DOTALL)
+    assert tree is not None
+    kinds = {kind.__name__ for kind in vars(opscore_sdk.errors).values() if isinstance(kind, type)}
+    exported = {name for name in kinds if name in opscore_sdk.__all__}
+    assert exported == {name for name in exported if re.search(rf"\b{name}\b", tree[1])}
