@@ -7,12 +7,12 @@ import random
 import socket
 import sqlite3
 import time
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
+from cutting import Proxy
 from processes import Agent, Client, Server, flow
 
 KILLS = int(os.environ.get("OPSCORE_KILLS", "2"))
@@ -23,55 +23,6 @@ DIAMOND = flow(
     "diamond",
     {"a": [], "b": ["a"], "c": ["a"], "d": ["a"], "e": ["b", "c"], "f": ["c", "d"], "g": ["d"], "h": ["e", "f", "g"]},
 )
-
-
-class Proxy:
-    """Passes connections on to a port, and cuts each after some bytes of what comes back."""
-
-    def __init__(self, port: int, seed: int) -> None:
-        self.url = ""
-        self.cuts = 0
-        self._port = port
-        self._random = random.Random(seed)
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Proxy]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            yield self
-        finally:
-            server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            back, forth = await asyncio.open_connection("127.0.0.1", self._port)
-        except OSError:
-            writer.transport.abort()
-            return
-        asking = asyncio.ensure_future(self._pass(reader, forth))
-        try:
-            left = self._random.randint(1, 4000)
-            while left > 0:
-                data = await back.read(left)
-                left -= len(data)
-                if not data:
-                    break
-                writer.write(data)
-                await writer.drain()
-            self.cuts += left == 0
-        except ConnectionError:
-            pass
-        finally:
-            asking.cancel()
-            forth.transport.abort()
-            if left == 0:
-                writer.transport.abort()
-            writer.close()
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            writer.write(data)
 
 
 class Reader:
