@@ -37,16 +37,19 @@ from opscore_sdk.models import (
     Session,
 )
 from opscore_sdk.pages import Pages
+from opscore_sdk.spine import AISpine, AsyncAISpine
 from opscore_sdk.streams import EventStream
 from opscore_sdk.sync import OpsCoreClientSync, SyncEventStream, SyncPages
 
 __all__ = [
+    "AISpine",
     "AISpineError",
     "APIError",
     "Agent",
     "AgentError",
     "AgentInfo",
     "AgentState",
+    "AsyncAISpine",
     "AuthenticationError",
     "Call",
     "ConflictError",

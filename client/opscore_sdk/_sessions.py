@@ -100,7 +100,7 @@ class SessionMethods(ExecutionMethods):
             ExecutionError: It failed or was cancelled, and ``raise_on_failure`` is set.
         """
         checks.an_id(session_id, "session_id")
-        await self.wait_for_execution(session_id, timeout, interval, raise_on_failure=raise_on_failure)
+        await super().wait_for_execution(session_id, timeout, interval, raise_on_failure=raise_on_failure)
         return await self.get_session(session_id)
 
     async def complete_task(
