@@ -38,19 +38,20 @@ async def write(_: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def readme_server() -> Iterator[str]:
     """The address of a server that has the agents of the README, and an AgentKit that takes every task."""
-    ready, ended = threading.Event(), asyncio.Event()
+    ready = threading.Event()
     found: list[Any] = []
 
     async def serve() -> None:
+        ended = asyncio.Event()  # belongs to the loop it is made in, before Python 3.10
         async with _server() as url:
-            found.extend((asyncio.get_running_loop(), url))
+            found.extend((asyncio.get_running_loop(), ended, url))
             ready.set()
             await ended.wait()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), name="readme-server", daemon=True)
     thread.start()
     assert ready.wait(LIMIT)
-    loop, url = found
+    loop, ended, url = found
     yield url
     loop.call_soon_threadsafe(ended.set)
     thread.join(LIMIT)
