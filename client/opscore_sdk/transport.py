@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 import time
+import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Mapping, NamedTuple, Optional, Union
 
@@ -91,6 +93,7 @@ class Connections:
     def __init__(self) -> None:
         self._session: Optional[aiohttp.ClientSession] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.is_closed = False
 
     def session(self) -> aiohttp.ClientSession:
@@ -106,7 +109,7 @@ class Connections:
             if self._loop is not None and self._loop is not loop and self._loop.is_running():
                 raise OpsCoreSDKError("The client is in use in another event loop; make one client for each.")
             self._discard()
-            self._session, self._loop = _open_session(), loop
+            self._session, self._loop = _open_session(self._socket), loop
         return self._session
 
     def _discard(self) -> None:
@@ -119,8 +122,18 @@ class Connections:
         if closing is not None:
             list(closing.__await__())  # without a loop there is nothing to wait for
 
+    def _socket(self, address: Any) -> socket.socket:
+        made = socket.socket(*address[:3])
+        self._sockets.add(made)
+        return made
+
     def leave_behind(self) -> Optional[aiohttp.ClientSession]:
-        """Begin anew in a process that was forked; the parent's session is whoever asks for it to keep."""
+        """Begin anew in a process that was forked; the parent's session is whoever asks for it to keep.
+
+        This process's copies of its sockets are closed, or the server would not see it when the parent hangs up.
+        """
+        for one in list(self._sockets):
+            one.close()
         session, self._session, self._loop = self._session, None, None
         return session
 
@@ -134,11 +147,13 @@ class Connections:
             await session.close()
 
 
-def _open_session() -> aiohttp.ClientSession:
+def _open_session(make_socket: Callable[[Any], socket.socket]) -> aiohttp.ClientSession:
     import aiohttp
 
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS, keepalive_timeout=_KEEP_OPEN),
+        connector=aiohttp.TCPConnector(
+            limit=_MOST_CONNECTIONS, keepalive_timeout=_KEEP_OPEN, socket_factory=make_socket
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"opscore-sdk/{__version__}", "X-SDK-Version": f"opscore-sdk/{__version__}"},
     )

@@ -199,6 +199,32 @@ print(client.health_check().status)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("healthy\n", "", 0)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="There is no fork here.")
+def test_a_forked_child_does_not_hold_the_parents_connections() -> None:
+    """When the parent hangs up, the server sees it, though the child lives."""
+    program = """
+import os, sys
+from opscore_sdk import OpsCoreClientSync
+client = OpsCoreClientSync(sys.argv[1], "")
+client.health_check()
+here, there = os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(there)
+    os.read(here, 1)
+    os._exit(0)
+client.close()
+sys.stdin.readline()
+os.close(there)
+os.waitpid(child, 0)
+"""
+    with HangingServer() as server:
+        process = start(program, server.url, "-W", "ignore:This process:DeprecationWarning")
+        assert server.left.wait(20)
+        assert process.poll() is None
+        assert process.communicate("\n", timeout=20) == ("", "")
+
+
 @pytest.mark.parametrize(
     "last", ["client.close()", "pass", "del client", "stream = client.stream_events(e); next(stream)"]
 )
@@ -289,7 +315,7 @@ class HangingServer:
     """Holds every question about an execution back, and notes when the one who asked is gone."""
 
     def __init__(self) -> None:
-        self.asked, self.gone = threading.Event(), threading.Event()
+        self.asked, self.gone, self.left = threading.Event(), threading.Event(), threading.Event()
         self._ready, self.url = threading.Event(), ""
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
@@ -320,14 +346,17 @@ class HangingServer:
             body = b'{"status": "healthy"}'
             head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             writer.write(head.encode() + body)
-            await reader.read()
+            if await reader.read() == b"":
+                self.left.set()
         writer.close()
 
 
 def start(program: str, url: str, *options: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(CLIENT)}
     command = [sys.executable, *options, "-c", program, url]
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def python(program: str, url: str, *options: str) -> subprocess.CompletedProcess[str]:
