@@ -48,8 +48,8 @@ class Page:
     def close(self) -> None:
         """End what the blocks left open."""
         client = self._names.get("client")
-        if isinstance(client, OpsCoreClientAsync):
-            self._loop.run_until_complete(client.close())
+        if client is not None:
+            self._finish(client.close())
         self._loop.close()
 
 
@@ -64,22 +64,39 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
         reader.close()
 
 
+def _without_await(source: str) -> str:
+    """The same for the synchronous client."""
+    return re.sub(r"\b(?:async|await) ", "", source).replace("OpsCoreClientAsync", "OpsCoreClientSync")
+
+
 def _promised(source: str) -> list[str]:
     """The texts behind the prints of a block."""
     return re.findall(r"^ *print\(.*\)  # (.+)$", source, re.MULTILINE)
 
 
-def test_every_block_runs_and_prints_what_it_says(page: Page) -> None:
-    """The blocks of the README run in their order, and a comment behind a print is what was printed."""
+def _wrong(page: Page, blocks: list[tuple[int, str]]) -> list[tuple[int, str, list[str]]]:
+    """Run blocks in their order; what they should have printed and did not."""
     wrong = []
-    for line, source in BLOCKS:
+    for line, source in blocks:
         printed = page.run(line, source).splitlines()
         wrong += [(line, text, printed) for text in _promised(source) if text not in printed]
-    assert wrong == []
+    return wrong
 
 
-def _methods(kind: type) -> Iterator[str]:
-    return (name for name, _ in inspect.getmembers(kind) if not name.startswith("_"))
+def test_every_block_runs_and_prints_what_it_says(page: Page) -> None:
+    """The blocks of the README run in their order, and a comment behind a print is what was printed."""
+    assert _wrong(page, BLOCKS) == []
+
+
+def test_every_method_works_without_await(page: Page) -> None:
+    """The same examples without async and await are those of the synchronous client."""
+    first, last = (TEXT[: TEXT.index(title)].count("\n") for title in ("## The client", "## Without await"))
+    examples = [(line, _without_await(source)) for line, source in BLOCKS if first < line < last]
+    assert _wrong(page, [BLOCKS[0], (1, "from opscore_sdk import OpsCoreClientSync"), *examples]) == []
+
+
+def _methods(kind: type) -> list[str]:
+    return [name for name, _ in inspect.getmembers(kind) if not name.startswith("_")]
 
 
 @pytest.mark.parametrize("name", sorted(_methods(OpsCoreClientAsync)))
