@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 import pytest
 
 from opscore_sdk import ConnectionError as ServerLost
-from opscore_sdk import NotFoundError, OpsCoreClientAsync, OpsCoreClientSync, OpsCoreSDKError
+from opscore_sdk import Event, EventStream, NotFoundError, OpsCoreClientAsync, OpsCoreClientSync, OpsCoreSDKError
 from opscore_sdk.testing import FakeOpsCore
 
 if TYPE_CHECKING:
@@ -303,6 +303,30 @@ with OpsCoreClientSync(sys.argv[1], "") as client:
     assert float(returned) - sent < 0.2
     assert seen - sent < 0.2
     assert health == "healthy"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Signals are other there.")
+def test_an_interrupted_stream_goes_on_where_it_stood(fake: FakeOpsCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-C during a wait for an event, iterating again gives the events that are still to come."""
+    flow = fake.on_flow("held", {}, held=True)
+    next_event = EventStream.__anext__
+
+    async def press_and_wait(stream: EventStream) -> Event:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        return await next_event(stream)
+
+    with OpsCoreClientSync(fake.url) as client:
+        held = client.execute_flow("held").execution_id
+        stream = client.stream_events(held)
+        seen = [next(stream).seq for _ in client.get_execution_events(held).events]
+        with monkeypatch.context() as patched:
+            patched.setattr(EventStream, "__anext__", press_and_wait)
+            with pytest.raises(KeyboardInterrupt):
+                next(stream)
+        flow.release()
+        seen += [event.seq for event in stream]
+    assert seen == list(range(1, len(seen) + 1))
+    assert stream.final_status == "completed"
 
 
 def test_nobody_there() -> None:
