@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import inspect
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any, Iterator
@@ -17,9 +18,15 @@ from opscore_sdk import OpsCoreClientAsync
 
 README = Path(__file__).parents[2] / "client" / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-BLOCKS = [
-    (TEXT[: found.start()].count("\n") + 2, found[1]) for found in re.finditer(r"```python\n(.*?)```", TEXT, re.DOTALL)
-]
+
+
+def _blocks(text: str) -> list[tuple[int, str]]:
+    """The examples of a page, each with the line that it begins at."""
+    found = re.finditer(r"```python\n(.*?)```", text, re.DOTALL)
+    return [(text[: block.start()].count("\n") + 2, block[1]) for block in found]
+
+
+BLOCKS = _blocks(TEXT)
 
 
 class Page:
@@ -33,12 +40,10 @@ class Page:
         """Run a block that begins at a line of the README, and the tests that it defines; what it printed."""
         padded = "\n" * (line - 1) + source
         code = compile(padded, str(README), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-        known = set(self._names)
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             self._finish(eval(code, self._names))
-            for name in sorted(set(self._names) - known):
-                if name.startswith("test_"):
-                    self._finish(self._names[name]())
+            for name in re.findall(r"^(?:async )?def (test_\w+)", source, re.MULTILINE):
+                self._finish(self._names[name]())
         return printed.getvalue()
 
     def _finish(self, result: Any) -> None:
@@ -93,6 +98,23 @@ def test_every_method_works_without_await(page: Page) -> None:
     first, last = (TEXT[: TEXT.index(title)].count("\n") for title in ("## The client", "## Without await"))
     examples = [(line, _without_await(source)) for line, source in BLOCKS if first < line < last]
     assert _wrong(page, [BLOCKS[0], (1, "from opscore_sdk import OpsCoreClientSync"), *examples]) == []
+
+
+@pytest.mark.parametrize("name", ["agents.md", "embedding.md"])
+def test_the_examples_of_other_pages_run(page: Page, name: str) -> None:
+    """So do those of the pages about agents and about tests."""
+    blocks = _blocks((README.parents[1] / "docs" / name).read_text(encoding="utf-8"))
+    assert blocks
+    assert _wrong(page, blocks) == []
+
+
+def test_the_example_of_the_first_page_runs(page: Page) -> None:
+    """The SDK's lines in the README of the repository start the flow of that page."""
+    line, source = _blocks((README.parents[1] / "README.md").read_text(encoding="utf-8"))[0]
+    page.run(1, 'from opscore_sdk import OpsCoreClientSync\nclient = OpsCoreClientSync()\nclient.create_flow('
+        '{"flow_id": "shout", "nodes": [{"id": "shout", "agent_id": "printer"}]})')  # fmt: skip
+    printed = page.run(line, source.replace("http://127.0.0.1:8000", os.environ["OPSCORE_API_URL"]))
+    assert printed == "completed {'shout': {'text': 'hello'}}\n"
 
 
 def _methods(kind: type) -> list[str]:
