@@ -1,6 +1,6 @@
 """Measure Ops-Core beside the floor, in one run, and print a table.
 
-    python benchmarks/run.py [throughput fanout latency reports scale history memory idle | all] [--quick]
+    python benchmarks/run.py [throughput fanout latency reports scale history memory idle sdk | all] [--quick]
 
 Floor and system take turns; figures are medians, and what counts are their ratios: the machine is noisy.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Awaitable, Callable
 
 import reports as reporting
+import sdk as client_sdk
 import systems
 import uvloop
 from rich.console import Console
@@ -213,13 +214,27 @@ async def reports(agent: str, quick: bool) -> list[Row]:
     ]
 
 
+async def sdk(agent: str, quick: bool) -> list[Row]:
+    """The SDK beside bare aiohttp: a batch of executions, and how soon the end of one is known."""
+    count, looks, rounds = (200, 20, 1) if quick else (1000, 100, 9)
+    async with systems.opscore(agent) as opscore:
+        await client_sdk.define(opscore)
+        bare, ours = await client_sdk.batches(opscore, count, 50, rounds)
+        late = await client_sdk.lateness(opscore, looks)
+    batch = f"SDK beside bare aiohttp: {count:,} executions, 50 at once, s"
+    return [
+        (batch, f"{bare:.2f}", f"{ours:.2f}", f"{ours / bare:.2f} (<= 1.3)"),
+        ("SDK: the end of an execution is known after, p50 ms", "", f"{late:.1f}", "(<= 20)"),
+    ]
+
+
 def _written(pid: int) -> int:
     lines = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
 
 
 MEASURES: dict[str, Measure] = {
-    measure.__name__: measure for measure in (throughput, fanout, latency, reports, scale, history, memory, idle)
+    measure.__name__: measure for measure in (throughput, fanout, latency, reports, scale, history, memory, idle, sdk)
 }
 
 
