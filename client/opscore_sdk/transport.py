@@ -9,7 +9,18 @@ import socket
 import time
 import weakref
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Mapping, NamedTuple, Optional, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncContextManager,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Union,
+)
 
 from opscore_sdk._version import __version__
 from opscore_sdk.errors import ConnectionError as ServerLost
@@ -244,25 +255,29 @@ class Transport:
         lost.__cause__ = error
         return _Lost(lost, isinstance(error, (aiohttp.ClientSSLError, aiohttp.InvalidURL)))
 
-    @asynccontextmanager
-    async def _opened(
+    def _opened(
         self, request: Request, attempt: int, timeout: aiohttp.ClientTimeout
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncContextManager[aiohttp.ClientResponse]:
         from yarl import URL
 
-        url = self.base_url + _where(request)
-        log.debug("-> %s %s (attempt %d)", request.method, url, attempt)
-        if self.options.hooks.on_request is not None:
-            self.options.hooks.on_request(RequestSent(request.method, url, attempt))
-        async with self.connections.session().request(
+        if self._is_watched():
+            url = self.base_url + _where(request)
+            log.debug("-> %s %s (attempt %d)", request.method, url, attempt)
+            if self.options.hooks.on_request is not None:
+                self.options.hooks.on_request(RequestSent(request.method, url, attempt))
+        return self.connections.session().request(
             request.method,
             URL(self.base_url + request.path, encoded=True),
             headers={**self.options.headers, **request.headers},
             data=request.body,
             timeout=timeout,
             allow_redirects=False,
-        ) as response:
-            yield response
+        )
+
+    def _is_watched(self) -> bool:
+        """Whether anybody is to be told of single requests and answers."""
+        hooks = self.options.hooks
+        return hooks.on_request is not None or hooks.on_response is not None or log.isEnabledFor(logging.DEBUG)
 
     @asynccontextmanager
     async def stream(self, request: Request, attempt: int = 1) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -295,6 +310,8 @@ class Transport:
         await self.connections.close()
 
     def _tell_response(self, request: Request, attempt: int, answer: Answer, begun: float) -> None:
+        if not self._is_watched():
+            return
         seconds = self.clock.monotonic() - begun
         request_id = answer.headers.get("X-Request-ID")
         url = self.base_url + _where(request)

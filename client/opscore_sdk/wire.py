@@ -24,6 +24,8 @@ EVENT_STREAM = "text/event-stream"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
 _IDEMPOTENT_METHODS = frozenset({"GET", "PUT", "DELETE"})
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+"""What a path can hold as it is; nearly all segments are such."""
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _FIRST_OF_ERROR = 400
 _FIRST_OF_REDIRECT = 300
@@ -80,11 +82,13 @@ def request(
     Raises:
         ValidationError: The data cannot be sent as JSON.
     """
-    path = prefix + "".join("/" + _segment(segment) for segment in segments)
-    given = {name: _text(value) for name, value in (query or {}).items() if value is not None}
-    if given:
-        path += "?" + urlencode(given)
-    sent = {"Accept": JSON, **{name: value for name, value in (headers or {}).items() if value is not None}}
+    path = "/".join((prefix, *map(_segment, segments)))
+    if query:
+        given = [(name, _text(value)) for name, value in query.items() if value is not None]
+        path += "?" + urlencode(given) if given else ""
+    sent = {"Accept": JSON}
+    if headers:
+        sent.update((name, value) for name, value in headers.items() if value is not None)
     body = raw if raw is not None or json is None else encoded(json)
     if body is not None:
         sent["Content-Type"] = content_type
@@ -94,6 +98,8 @@ def request(
 
 
 def _segment(segment: str) -> str:
+    if _PLAIN.fullmatch(segment):
+        return segment
     # "." and ".." survive quoting and would climb out of the path.
     return segment.replace(".", "%2E") if segment in (".", "..") else quote(segment, safe="")
 
