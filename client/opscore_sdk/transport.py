@@ -9,6 +9,7 @@ import socket
 import time
 import weakref
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -158,6 +159,13 @@ class Connections:
             await session.close()
 
 
+@lru_cache(maxsize=64)
+def _limited_to(seconds: float) -> aiohttp.ClientTimeout:
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=seconds)
+
+
 def _open_session(make_socket: Callable[[Any], socket.socket]) -> aiohttp.ClientSession:
     import aiohttp
 
@@ -239,7 +247,7 @@ class Transport:
 
         begun = self.clock.monotonic()
         try:
-            async with self._opened(request, attempt, aiohttp.ClientTimeout(total=limit)) as response:
+            async with self._opened(request, attempt, _limited_to(limit)) as response:
                 answer = Answer(response.status, response.headers, await response.read())
         except asyncio.TimeoutError:
             return _Lost(TooLate(f"{self.base_url} gave no answer within {limit:g} seconds.", limit))

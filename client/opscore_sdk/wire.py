@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
 import orjson
 
@@ -26,6 +26,7 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 _IDEMPOTENT_METHODS = frozenset({"GET", "PUT", "DELETE"})
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 """What a path can hold as it is; nearly all segments are such."""
+_PLAIN_PARAMETER = re.compile(r"[A-Za-z0-9_.-]*")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _FIRST_OF_ERROR = 400
 _FIRST_OF_REDIRECT = 300
@@ -84,8 +85,8 @@ def request(
     """
     path = "/".join((prefix, *map(_segment, segments)))
     if query:
-        given = [(name, _text(value)) for name, value in query.items() if value is not None]
-        path += "?" + urlencode(given) if given else ""
+        given = [f"{_quoted(name)}={_quoted(_text(value))}" for name, value in query.items() if value is not None]
+        path += "?" + "&".join(given) if given else ""
     sent = {"Accept": JSON}
     if headers:
         sent.update((name, value) for name, value in headers.items() if value is not None)
@@ -102,6 +103,10 @@ def _segment(segment: str) -> str:
         return segment
     # "." and ".." survive quoting and would climb out of the path.
     return segment.replace(".", "%2E") if segment in (".", "..") else quote(segment, safe="")
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN_PARAMETER.fullmatch(text) else quote_plus(text)
 
 
 def _text(value: Any) -> str:
