@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Optional
@@ -177,12 +176,3 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(errors.ValidationError, match=r"flow\.yaml is not UTF-8"):
         definition_body(path)
-
-
-def test_importing_the_client_loads_neither_aiohttp_nor_the_server() -> None:
-    """Aiohttp is loaded by the first request."""
-    import subprocess
-
-    code = "import opscore_sdk, sys; print(sorted({m.split('.')[0] for m in sys.modules} & {'aiohttp', 'opscore'}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
