@@ -15,7 +15,8 @@ aiohttp_apispec aiosqlite apispec attr attrs click environs marshmallow opscore 
 sqlite3 uuid_utils uvloop webargs yaml
 """
 NAMES = """
-AISpineError APIError Agent AgentError AgentInfo AgentState AuthenticationError Call ConflictError ConnectionError
+AISpine AISpineError APIError Agent AgentError AgentInfo AgentState AsyncAISpine AuthenticationError Call ConflictError
+ConnectionError OpsCoreClientSync SyncEventStream SyncPages
 Event EventStream Execution ExecutionError ExecutionPage ExecutionResults Flow InsufficientCreditsError Message
 NetworkError NodeResult NotFoundError OpsCoreApiError OpsCoreClientAsync OpsCoreConfigurationError
 OpsCoreConnectionError OpsCoreSDKError OpsCoreTimeoutError Pages PermissionDeniedError RateLimitError RawResponse
