@@ -9,12 +9,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from processes import Agent, Client, Server, flow
+from processes import Agent, Client, Server
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "client"
 LARGEST = 100_000
-OUR_URL = "http://127.0.0.1:8000"
 IMPORT_ALL = """
 import importlib, pkgutil, sys, opscore_sdk
 for module in pkgutil.iter_modules(opscore_sdk.__path__):
@@ -80,17 +79,17 @@ async def test_no_module_needs_the_server(python: str) -> None:
 
 @pytest.mark.timeout(120)
 async def test_the_quick_start_runs_against_a_server_of_another_environment(python: str, tmp_path: Path) -> None:
-    """The first example of the SDK's README, as it stands there, starts a flow and prints that it has completed."""
+    """The first example of the SDK's README, as it stands there, makes and runs a flow, and prints what came of it."""
     readme = (SOURCE / "README.md").read_text(encoding="utf-8")
     example = readme.partition("```python\n")[2].partition("```")[0]
-    assert OUR_URL in example
     agent, server = Agent(), Server(tmp_path)
     await agent.start()
     await server.start()
     async with Client(server.url) as client:
-        await client.define(agent.url, flow("credit_analysis", {"score": []}))
-    printed = await run(python, "-I", "-X", "dev", "-W", "error", "-c", example.replace(OUR_URL, server.url))
+        await client.call("POST", "/agents", {"agent_id": "greeter", "endpoint": agent.url})
+    isolated = ("-I", "-X", "dev", "-W", "error", "-c", example)
+    printed = await run(python, *isolated, OPSCORE_API_URL=server.url)
     await server.kill()
     await agent.stop()
-    assert printed == "completed {'score': {'score': 1, 'n': 1}}\n"
+    assert printed == "{'greet': {'greet': 1, 'n': 1}}\n"
     assert len(agent.calls) == 1
