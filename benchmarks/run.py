@@ -219,11 +219,12 @@ async def sdk(agent: str, quick: bool) -> list[Row]:
     count, looks, rounds = (200, 20, 1) if quick else (1000, 100, 9)
     async with systems.opscore(agent) as opscore:
         await client_sdk.define(opscore)
-        bare, ours = await client_sdk.batches(opscore, count, 50, rounds)
+        (bare, ours), (bare_cpu, our_cpu) = await client_sdk.batches(opscore, count, 50, rounds)
         late = await client_sdk.lateness(opscore, looks)
     batch = f"SDK beside bare aiohttp: {count:,} executions, 50 at once, s"
     return [
         (batch, f"{bare:.2f}", f"{ours:.2f}", f"{ours / bare:.2f} (<= 1.3)"),
+        ("the same: CPU of the client, s", f"{bare_cpu:.2f}", f"{our_cpu:.2f}", f"{our_cpu / bare_cpu:.2f}"),
         ("SDK: the end of an execution is known after, p50 ms", "", f"{late:.1f}", "(<= 20)"),
     ]
 

@@ -116,7 +116,8 @@ def test_everything_public_is_described(name: str) -> None:
     assert inspect.getdoc(kind)
     if inspect.isclass(kind):
         own = [(member, value) for member, value in public(kind) if callable(value) or isinstance(value, property)]
-        assert [member for member, value in own if not inspect.getdoc(value)] == []
+        bare = {member for member, value in own if not inspect.getdoc(value)}
+        assert bare <= {"__init__"}  # one that is generated is described by its class
 
 
 def test_importing_the_sdk_loads_neither_aiohttp_nor_the_server() -> None:
