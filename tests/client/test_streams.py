@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import Any, AsyncIterator, Optional
 
@@ -217,3 +218,74 @@ async def test_what_is_no_history_is_a_connection_error(events: Any) -> None:
     async with listening(history, max_retries=0) as (client, _):
         with pytest.raises(ServerLost, match="no events of an execution"):
             [event async for event in client.stream_events("e")]
+
+
+class Said(History):
+    """A server that answers each connection with bytes of the test's choice."""
+
+    def __init__(self, *bodies: bytes) -> None:
+        super().__init__(1)
+        self.bodies = list(bodies)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        after = int(request.query.get("after", "0"))
+        self.connections.append((after, None))
+        body = self.bodies.pop(0)
+        kind = "application/json" if body.startswith(b"{") else "text/event-stream"
+        return web.Response(body=body, headers={"Content-Type": kind})
+
+
+async def test_a_server_of_pages_is_asked_again_with_growing_pauses_while_nothing_happens() -> None:
+    """An empty page is no end; an event makes the pauses short again."""
+    empty, started = b'{"events":[]}', b'{"events":[{"seq":1,"type":"node.started"}]}'
+    ended = b'{"events":[{"seq":2,"type":"execution.failed"}]}'
+    async with listening(Said(empty, empty, started, empty, ended)) as (client, clock):
+        stream = client.stream_events("e")
+        assert [event.seq async for event in stream] == [1, 2]
+        assert stream.final_status == "failed"
+    assert clock.slept == pytest.approx([0.05, 0.075, 0.05])
+
+
+@pytest.mark.parametrize("data", [b"nonsense", b"[1]", b'{"type":"node.started"}', b'{"seq":"1"}'])
+async def test_an_event_that_is_none_is_a_connection_error(data: bytes) -> None:
+    """Events are objects with a number; the error quotes what came instead."""
+    async with listening(Said(b"id: 1\ndata: " + data + b"\n\n"), max_retries=0) as (client, _):
+        with pytest.raises(ServerLost, match="no events of an execution"):
+            [event async for event in client.stream_events("e")]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b'{"status":"cancelled"}', "cancelled"), (b'"failed"', "failed"), (b"over", "over"), (b"{}", "ended"),
+        (b"5", "ended"),
+    ],
+)  # fmt: skip
+async def test_a_stream_ends_whatever_its_end_says(data: bytes, status: str) -> None:
+    """How the execution ended is read where it can be."""
+    async with listening(Said(b"event: end\ndata: " + data + b"\n\n")) as (client, _):
+        stream = client.stream_events("e")
+        assert [event async for event in stream] == []
+        assert stream.final_status == status
+
+
+async def test_a_stream_that_falls_silent_is_connected_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without even a comment from the server the connection is taken for dead."""
+    monkeypatch.setattr("opscore_sdk.transport._STREAM_SILENCE", 0.05)
+    over = asyncio.Event()
+
+    class Silent(History):
+        async def _stream(self, request: web.Request, found: list[dict[str, Any]]) -> web.StreamResponse:
+            if len(self.connections) > 1:
+                return await super()._stream(request, found)
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            await response.write(self._sent(found[0]))
+            await over.wait()
+            return response
+
+    history = Silent(3)
+    async with listening(history, timeout=0.05) as (client, _):
+        assert [event.seq async for event in client.stream_events("e")] == [1, 2, 3]
+        over.set()
+    assert [after for after, _ in history.connections] == [0, 1]

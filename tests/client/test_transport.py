@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import ssl
+import threading
 from typing import Any
 from unittest.mock import patch
 
@@ -17,7 +18,7 @@ from still_clock import StillClock
 
 from opscore_sdk import NotFoundError, OpsCoreClientAsync, OpsCoreSDKError
 from opscore_sdk import TimeoutError as TooLate
-from opscore_sdk.transport import RequestSent, ResponseReceived, log_to_stderr
+from opscore_sdk.transport import Connections, RequestSent, ResponseReceived, log_to_stderr
 
 URL = "http://ops.test"
 ANY = re.compile(r"^http://ops\.test/.*$")
@@ -217,3 +218,22 @@ async def test_connection_errors_say_why(failure: Exception, text: str) -> None:
             with pytest.raises(ConnectionError, match=re.escape(text)) as lost:
                 await client.health_check()
     assert lost.value.__cause__ is failure
+
+
+async def test_a_client_serves_one_loop_at_a_time() -> None:
+    """While another loop runs with its connections, this one is refused with the way out."""
+    connections = Connections()
+
+    async def opened() -> aiohttp.ClientSession:
+        return connections.session()
+
+    other = asyncio.new_event_loop()
+    thread = threading.Thread(target=other.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(opened(), other).result(10)
+    with pytest.raises(OpsCoreSDKError, match="make one client for each"):
+        connections.session()
+    asyncio.run_coroutine_threadsafe(connections.close(), other).result(10)
+    other.call_soon_threadsafe(other.stop)
+    thread.join(10)
+    other.close()

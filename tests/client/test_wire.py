@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Optional
 from urllib.parse import unquote
 
@@ -64,6 +65,7 @@ def test_a_request_knows_whether_it_may_be_sent_again(
 def test_data_is_sent_as_json() -> None:
     """Mappings, sets and keys that are numbers are understood; what JSON cannot hold is refused by name."""
     assert orjson.loads(encoded({1: Execution({"a": {"b"}})})) == {"1": {"a": ["b"]}}
+    assert encoded(MappingProxyType({"a": 1})) == b'{"a":1}'
     with pytest.raises(errors.ValidationError, match="no JSON for object") as refused:
         encoded({"x": object()})
     assert refused.value.error_code == "INVALID_ARGUMENT"
@@ -82,7 +84,20 @@ def test_addresses_lose_what_every_path_begins_with(given: str, used: str) -> No
 
 
 @pytest.mark.parametrize(
-    "url", ["", "a:1", "ftp://a", "http://", "http://a:0", "http://u@a", "http://a?b", "http://a#b"]
+    "url",
+    [
+        "",
+        "a:1",
+        "ftp://a",
+        "http://",
+        "http://a:0",
+        "http://u@a",
+        "http://a?b",
+        "http://a#b",
+        "http://a:x",
+        "http://[",
+        5,
+    ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     """The error shows an address that would do."""
