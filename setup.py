@@ -29,7 +29,7 @@ setup(
     packages=[*find_packages(include=["opscore", "opscore.*"]), MIGRATIONS, *EXAMPLES],
     package_dir={MIGRATIONS: "migrations", **EXAMPLES},
     package_data={
-        "opscore": ["py.typed", "store/sql/*.sql", "web/docs/static/*"],
+        "opscore": ["py.typed", "store/sql/*.sql", "web/docs/static/*", "web/dashboard/static/*", "web/dashboard/static/*/*"],
         MIGRATIONS: ["*.sql"],
         **{package: ["*.yaml", "*.json", "*.md"] for package in EXAMPLES},
     },

@@ -1,0 +1,58 @@
+// The dashboard begins here: who asks, which page, and the frame around it.
+import { html, render, useEffect } from "./core/html.js";
+import { get } from "./core/api.js";
+import { go, href, route, visits } from "./core/router.js";
+import { refused, signIn, key, who } from "./core/session.js";
+import { Frame, PAGES } from "./parts/frame.js";
+import { Empty, Failed, Loading } from "./parts/states.js";
+import { Toasts } from "./parts/toasts.js";
+import { useResource } from "./core/resource.js";
+import { Execution } from "./pages/execution.js";
+import { Executions } from "./pages/executions.js";
+import { SignIn } from "./pages/signin.js";
+
+const TITLES = Object.fromEntries(PAGES.map(({ id, title }) => [id, title]));
+
+function App() {
+  return html`${refused.value !== null ? html`<${SignIn} />` : html`<${SignedIn} />`}<${Toasts} />`;
+}
+
+// What the key may do is asked before anything else: a 401 leads to the sign-in page.
+function SignedIn() {
+  const asked = useResource((signal) => get("/whoami", {}, { signal }), [key.value]);
+  useEffect(() => {
+    if (asked.data) who.value = asked.data;
+  }, [asked.data]);
+  if (asked.error && !asked.data) return html`<${Frame}><${Failed} error=${asked.error} retry=${asked.reload} /></${Frame}>`;
+  if (asked.data?.key_required && !asked.data.authenticated) return html`<${Ask} />`;
+  return html`<${Frame}>${asked.data ? html`<${Page} />` : html`<div class="page"><${Loading} lines=${6} /></div>`}</${Frame}>`;
+}
+
+function Ask() {
+  useEffect(() => {
+    refused.value = "";
+  }, []);
+  return null;
+}
+
+function Page() {
+  const { page, parts } = route.value;
+  const id = parts[1];
+  // After a visit the heading is read out, and the page begins at its top; the first page leaves the focus alone.
+  useEffect(() => {
+    document.title = `${id ? `${id} · ` : ""}${TITLES[page] ?? "Not found"} · Ops-Core`;
+    if (!visits.value) return;
+    const main = document.getElementById("main");
+    main.scrollTop = 0;
+    (document.getElementById("page-title") ?? main).focus({ preventScroll: true });
+  }, [page, id, visits.value]);
+  const key_of_page = `${page}/${id ?? ""}`;
+  if (page === "executions" && id) return html`<${Execution} key=${key_of_page} id=${id} />`;
+  if (page === "executions") return html`<${Executions} key=${key_of_page} />`;
+  return html`<div class="page"><${Empty} icon="unknown" title="There is no such page"><a href=${href("overview")}>To the overview</a></${Empty}></div>`;
+}
+
+if (!location.hash) go(href("overview"), { replace: true });
+const place = document.getElementById("app");
+place.replaceChildren();
+render(html`<${App} />`, place);
