@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from typing import Any, AsyncIterator
+
+import pytest_asyncio
+from aiohttp.test_utils import TestClient
+
+from opscore.settings import Settings
+from opscore.testing import open_client
+from opscore.web.api import insight_schemas as schemas
+
+FLOW = {
+    "flow_id": "two",
+    "nodes": [{"id": "a", "agent_id": "echo"}, {"id": "b", "agent_id": "echo", "depends_on": ["a"]}],
+}
+
+
+@pytest_asyncio.fixture
+async def client() -> AsyncIterator[TestClient]:
+    async def echo(given: dict[str, Any]) -> dict[str, Any]:
+        return {"n": given.get("n", 0) + 1}
+
+    async with open_client(local_agents={"echo": echo}) as opened:
+        await opened.post("/flows", json=FLOW)
+        yield opened
+
+
+async def call(client: TestClient, method: str, path: str, **options: Any) -> tuple[int, Any]:
+    async with client.request(method, path, **options) as answer:
+        return answer.status, json.loads(await answer.read())
+
+
+async def test_whoami_without_a_key_where_none_is_needed(client: TestClient) -> None:
+    """Where no key is needed, whoever asks without one may do everything; a wrong key is refused all the same."""
+    for path in ("/whoami", "/api/v1/whoami"):
+        status, body = await call(client, "GET", path)
+        assert (status, schemas.IdentitySchema().validate(body)) == (200, {})
+        assert body == {
+            "key_required": False,
+            "authenticated": False,
+            "key_id": None,
+            "name": None,
+            "scopes": ["read", "write", "admin"],
+        }
+    status, refused = await call(client, "GET", "/whoami", headers={"X-API-Key": "sk_ops_wrong"})
+    assert (status, refused["error_code"]) == (401, "UNAUTHENTICATED")
+
+
+async def test_whoami_with_keys() -> None:
+    """A key is told its name and all that it may do; no key and a wrong one are refused."""
+    async with open_client(Settings(database="sqlite:///:memory:", api_key="sk_first", drain_timeout=0.1)) as client:
+        assert (await call(client, "GET", "/whoami"))[1]["scopes"] == ["read", "write", "admin"]
+        for scopes, allowed in ((["read"], ["read"]), (["write"], ["read", "write"])):
+            _, made = await call(client, "POST", "/keys", json={"name": "of mine", "scopes": scopes})
+            headers = {"Authorization": f"Bearer {made['key']}"}
+            _, body = await call(client, "GET", "/whoami", headers=headers)
+            assert body == {
+                "key_required": True,
+                "authenticated": True,
+                "key_id": made["key_id"],
+                "name": "of mine",
+                "scopes": allowed,
+            }
+        for wrong in ("Bearer sk_ops_wrong", "Bearer", "Basic abc"):
+            assert (await call(client, "GET", "/whoami", headers={"Authorization": wrong}))[0] == 401
