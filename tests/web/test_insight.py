@@ -64,3 +64,37 @@ async def test_whoami_with_keys() -> None:
             }
         for wrong in ("Bearer sk_ops_wrong", "Bearer", "Basic abc"):
             assert (await call(client, "GET", "/whoami", headers={"Authorization": wrong}))[0] == 401
+
+
+async def test_the_graph_of_a_flow(client: TestClient) -> None:
+    """A graph has what the definition means: names, edges, first and last nodes, in the version asked for."""
+    for path in ("/flows/two/graph", "/api/v1/flows/two/graph?version=1"):
+        status, body = await call(client, "GET", path)
+        assert (status, schemas.GraphSchema().validate(body)) == (200, {})
+        assert (body["flow_id"], body["flow_version"], body["kind"]) == ("two", 1, "flow")
+        assert [node["id"] for node in body["nodes"]] == ["a", "b"]
+        assert (body["edges"], body["entries"], body["exits"]) == ([{"from": "a", "to": "b"}], ["a"], ["b"])
+    assert (await call(client, "GET", "/flows/nothing/graph"))[0] == 404
+    assert (await call(client, "GET", "/flows/two/graph?version=2"))[0] == 404
+    assert (await call(client, "GET", "/flows/two/graph?version=x"))[0] == 400
+
+
+async def test_the_graph_of_a_workflow(client: TestClient) -> None:
+    """A workflow of the dialect has a graph too; tasks that name nobody are left to the session's agent."""
+    tasks = [
+        {"taskId": "second", "agentCapability": "greet", "nextTaskId": None, "timeoutSeconds": 9},
+        {"taskId": "first", "nextTaskId": "second", "maxRetries": 1, "fallbackAgentId": "echo"},
+    ]
+    definition = {"id": "wf", "name": "W", "tasks": tasks}
+    status, _ = await call(client, "POST", "/v1/opscore/agent/echo/workflow", json={"workflowDefinition": definition})
+    assert status == 202
+    _, body = await call(client, "GET", "/flows/wf/graph")
+    assert schemas.GraphSchema().validate(body) == {}
+    assert (body["kind"], body["entries"], body["edges"]) == (
+        "workflow",
+        ["first"],
+        [{"from": "first", "to": "second"}],
+    )
+    first, second = body["nodes"]
+    assert (first["agent_id"], first["capability"], first["max_attempts"]) == (None, None, 2)
+    assert (first["fallback_agent_id"], second["capability"], second["timeout"]) == ("echo", "greet", 9)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from opscore.web.api import answers, insight_answers, insight_schemas
-from opscore.web.api.documents import operation
+from opscore.web.api import answers, insight_answers, insight_schemas, queries
+from opscore.web.api.documents import operation, query
 from opscore.web.auth import given_key
 from opscore.web.config import OPERATIONS
 
@@ -17,4 +17,23 @@ async def whoami(request: web.Request) -> web.Response:
     return answers.reply(insight_answers.identity(found))
 
 
-ROUTES = (web.get("/whoami", whoami),)
+@operation(
+    "flows",
+    "Get a flow as a graph",
+    answers={200: insight_schemas.GraphSchema},
+    parameters=(
+        query("version", "integer", "which version; default: the newest", minimum=1, maximum=queries.NEWEST_VERSION),
+    ),
+    problems=(404,),
+)
+async def get_graph(request: web.Request) -> web.Response:
+    """Nodes and edges, for flows and workflows alike."""
+    version = queries.integer(request, "version", 0, 1, queries.NEWEST_VERSION) or None
+    stored = await request.app[OPERATIONS].flows.get(request.match_info["flow_id"], version)
+    return answers.reply(insight_answers.graph(stored.flow))
+
+
+ROUTES = (
+    web.get("/whoami", whoami),
+    web.get("/flows/{flow_id}/graph", get_graph),
+)
