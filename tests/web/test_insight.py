@@ -98,3 +98,35 @@ async def test_the_graph_of_a_workflow(client: TestClient) -> None:
     first, second = body["nodes"]
     assert (first["agent_id"], first["capability"], first["max_attempts"]) == (None, None, 2)
     assert (first["fallback_agent_id"], second["capability"], second["timeout"]) == ("echo", "greet", 9)
+
+
+async def test_the_overview_counts_what_happened(client: TestClient) -> None:
+    """What was started and what failed is in the overview: in all, in the window, in a bucket, and as a failure."""
+    await call(client, "POST", "/agents", json={"agent_id": "gone", "endpoint": "http://127.0.0.1:9"})
+    node = {"id": "n", "agent_id": "gone", "retry": {"max_attempts": 1}}
+    await call(client, "POST", "/flows", json={"flow_id": "bad", "nodes": [node]})
+    await call(client, "POST", "/flows/execute?wait=5", json={"flow_id": "two", "input_data": {}})
+    _, failed = await call(client, "POST", "/flows/execute?wait=5", json={"flow_id": "bad", "input_data": {}})
+    status, body = await call(client, "GET", "/api/v1/overview")
+    assert (status, schemas.OverviewSchema().validate(body)) == (200, {})
+    assert body["executions"] == {
+        "open": {"pending": 0, "running": 0, "paused": 0},
+        "window": {"started": 2, "completed": 1, "failed": 1, "cancelled": 0},
+        "totals": {"completed": 1, "failed": 1, "cancelled": 0},
+    }
+    assert (len(body["throughput"]), body["window_seconds"]) == (60, 3600)
+    assert sum(bucket["failed"] for bucket in body["throughput"]) == 1
+    assert (body["agents"]["total"], body["waiting"], body["queued"]["count"]) == (2, [], 0)
+    assert [one["execution_id"] for one in body["recent_failures"]] == [failed["execution_id"]]
+    (needed,) = [one for one in body["attention"] if one["kind"] == "executions_failed"]
+    assert (needed["flow_id"], needed["severity"]) == ("bad", "error")
+    assert "AGENT_UNREACHABLE" in needed["text"]
+
+
+async def test_the_window_of_an_overview(client: TestClient) -> None:
+    """A window is a whole number of seconds within a day, and is rounded up to sixty spans of whole seconds."""
+    for given, answered in ((60, 60), (61, 120), (3600, 3600), (86_400, 86_400)):
+        assert (await call(client, "GET", f"/overview?window={given}"))[1]["window_seconds"] == answered
+    for wrong in ("59", "86401", "x", "", "1e3", "-60"):
+        status, refused = await call(client, "GET", f"/overview?window={wrong}")
+        assert (status, refused["error_code"]) == (400, "VALIDATION_ERROR")

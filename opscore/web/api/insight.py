@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from opscore.operations.insight import DEFAULT_WINDOW, WINDOWS
 from opscore.web.api import answers, insight_answers, insight_schemas, queries
 from opscore.web.api.documents import operation, query
 from opscore.web.auth import given_key
 from opscore.web.config import OPERATIONS
+
+_WINDOW = query(
+    "window", "integer", "seconds to look back", minimum=WINDOWS[0], maximum=WINDOWS[1], default=DEFAULT_WINDOW
+)
 
 
 @operation("system", "Who I am, and what I may do", answers={200: insight_schemas.IdentitySchema})
@@ -33,7 +38,20 @@ async def get_graph(request: web.Request) -> web.Response:
     return answers.reply(insight_answers.graph(stored.flow))
 
 
+@operation(
+    "system",
+    "How things stand, and what needs attention",
+    answers={200: insight_schemas.OverviewSchema},
+    parameters=(_WINDOW,),
+)
+async def get_overview(request: web.Request) -> web.Response:
+    """At most a second old, however many ask; the window is rounded up to whole minutes."""
+    window = queries.integer(request, "window", DEFAULT_WINDOW, *WINDOWS)
+    return answers.reply(insight_answers.overview(await request.app[OPERATIONS].insight.overview(window)))
+
+
 ROUTES = (
     web.get("/whoami", whoami),
+    web.get("/overview", get_overview),
     web.get("/flows/{flow_id}/graph", get_graph),
 )

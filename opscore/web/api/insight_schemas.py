@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
+from opscore.domain.agents import AGENT_STATES
 from opscore.domain.flows import KINDS, NODE_TYPES
 from opscore.domain.keys import SCOPES
 from opscore.web.api.fields import id_field, nullable
@@ -48,3 +49,107 @@ class GraphSchema(Schema):
     entries = fields.List(id_field(), required=True)
     exits = fields.List(id_field(), required=True)
     input_schema = fields.Dict()
+
+
+class OpenSchema(Schema):
+    """How many executions have not ended."""
+
+    pending = fields.Integer(required=True)
+    running = fields.Integer(required=True)
+    paused = fields.Integer(required=True)
+
+
+class EndedSchema(Schema):
+    """How many executions ever ended."""
+
+    completed = fields.Integer(required=True)
+    failed = fields.Integer(required=True)
+    cancelled = fields.Integer(required=True)
+
+
+class TallySchema(EndedSchema):
+    """How many executions were accepted and how many ended, in one span of time."""
+
+    started = fields.Integer(required=True)
+
+
+class BucketSchema(TallySchema):
+    """One sixtieth of the window; the last one is still going on."""
+
+    at = fields.String(required=True)
+    seconds = fields.Integer(required=True)
+
+
+class CountsSchema(Schema):
+    """Executions."""
+
+    open = fields.Nested(OpenSchema, required=True)
+    window = fields.Nested(TallySchema, required=True)
+    totals = fields.Nested(EndedSchema, required=True)
+
+
+class WaitsSchema(Schema):
+    """How many steps wait for one thing, and since when the oldest."""
+
+    reason = fields.String(required=True)
+    count = fields.Integer(required=True)
+    oldest_since = fields.String(required=True)
+
+
+class QueuedSchema(Schema):
+    """How many executions wait for their turn, and since when the oldest."""
+
+    count = fields.Integer(required=True)
+    oldest_since = nullable(fields.String(required=True))
+
+
+class FleetSchema(Schema):
+    """Agents, counted; words that none of them has are not there."""
+
+    total = fields.Integer(required=True)
+    by_state = fields.Dict(keys=fields.String(validate=validate.OneOf(AGENT_STATES)), required=True)
+    by_status = fields.Dict(keys=fields.String(validate=validate.OneOf(("active", "inactive", "error"))), required=True)
+
+
+class CallsSchema(Schema):
+    """Calls to agents that are open, and that wait."""
+
+    in_flight = fields.Integer(required=True)
+    waiting = fields.Integer(required=True)
+
+
+class AttentionSchema(Schema):
+    """Something that an operator should look at."""
+
+    kind = fields.String(required=True)
+    severity = fields.String(required=True, validate=validate.OneOf(("warning", "error")))
+    text = fields.String(required=True)
+    since = nullable(fields.String(required=True))
+    execution_id = nullable(fields.UUID(required=True))
+    agent_id = nullable(id_field(required=True))
+    flow_id = nullable(id_field(required=True))
+
+
+class FailureSchema(Schema):
+    """An execution that failed."""
+
+    execution_id = fields.UUID(required=True)
+    flow_id = id_field(required=True)
+    error_code = nullable(fields.String(required=True))
+    error_message = nullable(fields.String(required=True))
+    completed_at = fields.String(required=True)
+
+
+class OverviewSchema(Schema):
+    """The server at a glance."""
+
+    generated_at = fields.String(required=True)
+    window_seconds = fields.Integer(required=True)
+    executions = fields.Nested(CountsSchema, required=True)
+    throughput = fields.List(fields.Nested(BucketSchema), required=True)
+    waiting = fields.List(fields.Nested(WaitsSchema), required=True)
+    queued = fields.Nested(QueuedSchema, required=True)
+    agents = fields.Nested(FleetSchema, required=True)
+    calls = fields.Nested(CallsSchema, required=True)
+    attention = fields.List(fields.Nested(AttentionSchema), required=True)
+    recent_failures = fields.List(fields.Nested(FailureSchema), required=True)
