@@ -91,7 +91,7 @@ NEEDED: list[tuple[str, Scene, str, str]] = [
         "error",
         'Agent "eddie" is offline: nothing was heard of it since 2027-01-15T07:54:59Z.',
     ),
-    ("agent_offline", scene(agents=[view(state="offline")]), "warning", "eddie\" reported offline 1 min 30 s ago."),
+    ("agent_offline", scene(agents=[view(state="offline")]), "warning", 'eddie" reported offline 1 min 30 s ago.'),
     ("agent_error", scene(agents=[view(state="error")]), "error", 'Agent "eddie" reported error 1 min 30 s ago.'),
     (
         "agent_unhealthy",
