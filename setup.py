@@ -15,6 +15,7 @@ REQUIRES = [
     if line.strip() and not line.startswith(("#", "-"))
 ]
 MIGRATIONS = "opscore.store.migrations"
+DASHBOARD = ("web/dashboard/static/*", "web/dashboard/static/*/*")
 EXAMPLES = {f"opscore.cli.examples.{name}": f"examples/{name}" for name in ("agentkit", "credit_analysis")}
 
 setup(
@@ -29,7 +30,7 @@ setup(
     packages=[*find_packages(include=["opscore", "opscore.*"]), MIGRATIONS, *EXAMPLES],
     package_dir={MIGRATIONS: "migrations", **EXAMPLES},
     package_data={
-        "opscore": ["py.typed", "store/sql/*.sql", "web/docs/static/*", "web/dashboard/static/*", "web/dashboard/static/*/*"],
+        "opscore": ["py.typed", "store/sql/*.sql", "web/docs/static/*", *DASHBOARD],
         MIGRATIONS: ["*.sql"],
         **{package: ["*.yaml", "*.json", "*.md"] for package in EXAMPLES},
     },
