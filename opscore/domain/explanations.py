@@ -404,7 +404,7 @@ class _Teller:
         if seen.breaker.state == "open":
             why = sentence(seen.breaker.reason or "no answer")
             at = seen.breaker.retry_at
-            when = "" if at is None else f": it is tried again at {moment(at)}{self._in(at)}"
+            when = "" if at is None else f": it is tried again{self._at(at)}"
             move = f"{_upper(agent)} becoming reachable{when}, or sooner if it is heard of."
             return _Reason(
                 f"{agent} cannot be reached, and is left alone for a while: {why}", "cannot be reached", move, at
@@ -466,11 +466,11 @@ class _Teller:
             move = f"The task being offered again{self._at(until)}, without end until it is taken"
         elif step.failures == 0 and _is_fallback(step, node):
             text = f'agent "{node.agent_id}" failed for good, and agent "{step.agent_id}" takes over: {failed}'
-            move = f'Agent "{step.agent_id}" being called{self._at(until)} ({next_try})'
+            move = f'Agent "{step.agent_id}" being called{self._at(until)}: {next_try}'
         else:
             which = f"attempt {max(1, step.failures)} of {node.retry.max_attempts}"
             text = f"{which}{agent} failed, and another follows: {failed}"
-            move = f"A retry{self._at(until)} ({next_try} after {code})"
+            move = f"A retry{self._at(until)}: {next_try} after {code}"
         return Cause(
             "retry",
             f'Node "{step.node_id}": {text}{self._doubts(step.agent_id)}',
@@ -519,7 +519,10 @@ class _Teller:
         return f" in {between(self._now, until)}" if until > self._now else ", which is over: at any moment"
 
     def _at(self, until: Optional[Instant]) -> str:
-        return "" if until is None else f" at {moment(until)}{self._in(until)}"
+        if until is None:
+            return ""
+        when = f"in {between(self._now, until)}" if until > self._now else "at any moment now"
+        return f" at {moment(until)} ({when})"
 
     def _tries(self, step: Step, node: Node) -> str:
         number = f"attempt {step.failures + 1} of {node.retry.max_attempts}"
