@@ -16,6 +16,7 @@ from opscore.domain.flows import Flow
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.ports import AgentProtocol, Clock, Directory, Store
 from opscore.domain.tasks import OpenTask
+from opscore.engine.admission import Admission
 from opscore.engine.attempt import Caller
 from opscore.engine.bell import Bell
 from opscore.engine.clock import pause
@@ -77,11 +78,12 @@ class Engine:
         self._waiters = Waiters(clock)
         self._bell = Bell()
         payloads = Payloads(store)
+        caller = Caller(store, payloads, protocols, clock, limits.node_timeout)
         self._conductor = Conductor(
             store,
-            Caller(store, payloads, protocols, clock, limits.node_timeout),
+            caller,
             payloads,
-            self._slots,
+            Admission(self._slots, self._fleet, clock, caller.timeout),
             self._waiters,
             self._bell,
             self._fleet,
