@@ -36,6 +36,7 @@ from opscore.engine.fleet import Fleet
 from opscore.engine.payloads import Payloads
 from opscore.engine.run import SLOT, Admitted, Awaits, Hop, Run, StepState, StopReason
 from opscore.engine.waiters import Waiters
+from opscore.engine.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Conductor:
         bell: Bell,
         fleet: Fleet,
         clock: Clock,
+        witnesses: Witnesses,
         on_room: Callable[[], object],
     ) -> None:
         """Take what it works with.
@@ -72,6 +74,7 @@ class Conductor:
             bell: Rung after each commit.
             fleet: Who may be given work, and who holds a task.
             clock: Time and chance.
+            witnesses: Are told what was written.
             on_room: Called when a run has left.
         """
         self._store = store
@@ -83,6 +86,7 @@ class Conductor:
         self._bell = bell
         self._fleet = fleet
         self._clock = clock
+        self._witnesses = witnesses
         self._on_room = on_room
         self._tasks: set[asyncio.Task[None]] = set()
         self._services: set[asyncio.Task[None]] = set()
@@ -299,7 +303,7 @@ class Conductor:
         """Write a hop's unit; when that fails, the slots it holds are given back."""
         if hop.unit is None:
             return
-        written = False
+        began, written = self._clock.monotonic(), False
         try:
             await self._store.commit(hop.unit)
             written = True
@@ -308,6 +312,7 @@ class Conductor:
             if not written:
                 for node_id in hop.calls:
                     self._admission.give_back(run, node_id)
+        self._witnesses.wrote(run, hop.unit, self._clock.monotonic() - began)
         for change in hop.unit.changes:
             self._note_tasks(run, change)
 
