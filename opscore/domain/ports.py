@@ -299,6 +299,30 @@ class Store(Protocol):
         """Write and commit a little; how long that took in seconds."""
 
 
+# -- watching the engine --------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Subject:
+    """The execution that an observer is told of."""
+
+    execution_id: str
+    flow_id: str
+    flow_version: int
+    trace_id: str
+    """32 hex digits, as in W3C Trace Context."""
+
+
+class Observer(Protocol):
+    """Logs, metrics, traces: told what has happened, after it has. It is called on the hot path: it must be quick."""
+
+    def wrote(self, subject: Subject, unit: Unit, seconds: Seconds) -> None:
+        """A unit has become durable, that many seconds after it was handed to the store."""
+
+    def called(self, call: Call, reply: Optional[Reply], seconds: Seconds) -> None:
+        """A call took that many seconds, and came back with a reply; None when it was dropped."""
+
+
 # -- running executions ---------------------------------------------------------------------------
 
 
