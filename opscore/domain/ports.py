@@ -10,6 +10,7 @@ from opscore.domain.agents import Agent, AgentSpec, AgentState, Observed, Report
 from opscore.domain.calls import Call, Outcome, Probe, Reply
 from opscore.domain.events import History
 from opscore.domain.executions import Execution, Idempotency, NewExecution, Step, Unit
+from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
@@ -103,6 +104,8 @@ class ExecutionQuery:
     limit: int = 100
     offset: int = 0
     before: Optional[str] = None
+    text: Optional[str] = None
+    """The beginning of an id, or part of a flow id, an error's code or message, or a user id; in any case."""
 
 
 @attrs.frozen
@@ -199,6 +202,9 @@ class Store(Protocol):
     async def totals(self) -> ExecutionTotals:
         """Counts over all executions."""
 
+    async def record(self, execution_id: str) -> Record:
+        """One execution and its steps without payloads, as they are at one moment. Raises ExecutionNotFound."""
+
     async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
         """What is so of all executions at one moment, with counts for each span and the newest failures."""
 
@@ -293,6 +299,30 @@ class Store(Protocol):
         """Write and commit a little; how long that took in seconds."""
 
 
+# -- watching the engine --------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Subject:
+    """The execution that an observer is told of."""
+
+    execution_id: str
+    flow_id: str
+    flow_version: int
+    trace_id: str
+    """32 hex digits, as in W3C Trace Context."""
+
+
+class Observer(Protocol):
+    """Logs, metrics, traces: told what has happened, after it has. It is called on the hot path: it must be quick."""
+
+    def wrote(self, subject: Subject, unit: Unit, seconds: Seconds) -> None:
+        """A unit has become durable, that many seconds after it was handed to the store."""
+
+    def called(self, call: Call, reply: Optional[Reply], seconds: Seconds) -> None:
+        """A call took that many seconds, and came back with a reply; None when it was dropped."""
+
+
 # -- running executions ---------------------------------------------------------------------------
 
 
@@ -345,6 +375,9 @@ class Runs(Protocol):
 
     def agent_changed(self, agent_id: str) -> None:
         """An agent was registered, changed or forgotten: look at it anew."""
+
+    def carries(self, execution_id: str) -> bool:
+        """Whether a running execution is in the engine's care, and not about to be taken up from its record."""
 
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now: open runs, calls in flight, waiting calls, queued executions."""
