@@ -7,11 +7,20 @@ import { Frame, PAGES } from "./parts/frame.js";
 import { Empty, Failed, Loading } from "./parts/states.js";
 import { Toasts } from "./parts/toasts.js";
 import { useResource } from "./core/resource.js";
+import { Agent } from "./pages/agent.js";
+import { Agents } from "./pages/agents.js";
 import { Execution } from "./pages/execution.js";
 import { Executions } from "./pages/executions.js";
+import { Flow } from "./pages/flow.js";
+import { Flows } from "./pages/flows.js";
+import { Logs } from "./pages/logs.js";
+import { Overview } from "./pages/overview.js";
 import { SignIn } from "./pages/signin.js";
 
 const TITLES = Object.fromEntries(PAGES.map(({ id, title }) => [id, title]));
+
+const ALL = { overview: Overview, executions: Executions, flows: Flows, agents: Agents, logs: Logs };
+const ONE = { executions: Execution, flows: Flow, agents: Agent };
 
 function App() {
   return html`${refused.value !== null ? html`<${SignIn} />` : html`<${SignedIn} />`}<${Toasts} />`;
@@ -46,9 +55,10 @@ function Page() {
     main.scrollTop = 0;
     (document.getElementById("page-title") ?? main).focus({ preventScroll: true });
   }, [page, id, visits.value]);
-  const key_of_page = `${page}/${id ?? ""}`;
-  if (page === "executions" && id) return html`<${Execution} key=${key_of_page} id=${id} />`;
-  if (page === "executions") return html`<${Executions} key=${key_of_page} />`;
+  const One = id ? ONE[page] : undefined;
+  if (One) return html`<${One} key=${`${page}/${id}`} id=${id} />`;
+  const All = id ? undefined : ALL[page];
+  if (All) return html`<${All} key=${page} />`;
   return html`<div class="page"><${Empty} icon="unknown" title="There is no such page"><a href=${href("overview")}>To the overview</a></${Empty}></div>`;
 }
 

@@ -145,7 +145,7 @@ function Head({ facts, isOpen, onChanged }) {
       setBusy(false);
     }
   };
-  return html`<${PageHead} crumbs=${CRUMBS} title=${facts.flow_id} badge=${html`<${Badge} state=${facts.status} />`}>
+  return html`<${PageHead} crumbs=${CRUMBS} title=${facts.flow_id} badge=${html`<${Badge} state=${facts.status} live />`}>
     ${mayWrite.value && html`<button type="button" class="btn" disabled=${busy} onClick=${again}><${Icon} name="again" size=${14} />Start again</button>`}
     ${mayWrite.value && isOpen && html`<button type="button" class="btn danger" onClick=${() => setAsking(true)}><${Icon} name="stop" size=${14} />Cancel…</button>`}
     ${asking && html`<${Confirm} title="Cancel this execution?" text="No further step starts, and open calls are dropped. This cannot be taken back." action="Cancel it" reason="Why" act=${cancel} onClose=${() => setAsking(false)} />`}
@@ -159,9 +159,11 @@ function FailedWith({ facts }) {
 
 function Why({ why }) {
   if (!why.causes.length && !why.summary) return null;
+  const [only, ...more] = why.causes;
   return html`<div class="callout tone-wait" data-testid="explanation"><${Icon} name="waiting" />
-    <div class="body"><span class="what">${why.summary}</span>
-      ${why.causes.length > 0 && html`<ul class="causes">${why.causes.map((cause, index) => html`<li key=${index}>
+    <div class="body"><span class="what">Why it does not move</span><p>${why.summary}</p>
+      ${only && !more.length && only.would_move && html`<p class="muted">What would move it: ${only.would_move}</p>`}
+      ${more.length > 0 && html`<ul class="causes">${why.causes.map((cause, index) => html`<li key=${index}>
         <span>${cause.text}${cause.since && html` <span class="muted">since <${Time} at=${cause.since} /></span>`}${cause.until && html` <span class="muted">until <${Time} at=${cause.until} /></span>`}</span>
         ${cause.would_move && html`<span class="muted">What would move it: ${cause.would_move}</span>`}
       </li>`)}</ul>`}
@@ -220,7 +222,7 @@ function Step({ id, node, result, state }) {
   const timing = result?.timing;
   return html`<div class="step">
     <${Facts} list facts=${[
-      ["State", html`<${Badge} state=${result?.status ?? state?.status ?? "pending"} />`],
+      ["State", html`<${Badge} state=${result?.status ?? state?.status ?? "pending"} live />`],
       agent && ["Agent", html`<a href=${href("agents", agent)}>${agent}</a>`],
       node?.capability && ["Capability", node.capability],
       node?.type && ["Type", node.type],

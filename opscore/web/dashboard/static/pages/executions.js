@@ -11,7 +11,7 @@ import { Badge, Empty, Failed, Loading } from "../parts/states.js";
 import { Table, counted } from "../parts/table.js";
 import { complain, say } from "../parts/toasts.js";
 
-const PAGE = 200;
+const PAGE = 100;
 const MOST_AT_ONCE = 500;
 const OPEN = new Set(["pending", "running", "paused"]);
 const STATUSES = [
@@ -89,7 +89,7 @@ const keyOf = ({ execution_id: id }) => id;
 const hrefOf = ({ execution_id: id }) => href("executions", id);
 const nameOf = ({ execution_id: id, flow_id: flow }) => `${flow} ${id}`;
 const COLUMNS = [
-  { id: "status", title: "Status", width: "104px", phone: "end", cell: ({ status }) => html`<${Badge} state=${status} />` },
+  { id: "status", title: "Status", width: "112px", phone: "end", cell: ({ status }) => html`<${Badge} state=${status} />` },
   { id: "flow", title: "Flow", width: "minmax(120px, 1fr)", phone: "main", cell: (row) => html`<a class="row-link" href=${hrefOf(row)} title=${row.execution_id}>${row.flow_id}</a>` },
   { id: "id", title: "Execution", width: "128px", cell: ({ execution_id: id }) => html`<${Copy} text=${id} label="id">${`…${id.slice(-10)}`}</${Copy}>` },
   { id: "note", title: "What", width: "minmax(160px, 2fr)", phone: "sub", cell: (row) => html`<${Note} row=${row} />` },
@@ -104,8 +104,8 @@ function Note({ row }) {
     const more = row.waiting.length > 1 ? ` and ${row.waiting.length - 1} more` : "";
     return html`<span class="muted">waits for ${wait.reason === "agent" || wait.reason === "slot" ? wait.agent_id ?? wait.reason : wait.reason} at ${wait.node_id}${more}${wait.until ? html`, <${Time} at=${wait.until} />` : ""}</span>`;
   }
-  if (row.user_id) return html`<span class="muted">for ${row.user_id}</span>`;
-  return html`<span class="faint">version ${row.flow_version}</span>`;
+  const given = row.input_data === null ? "" : JSON.stringify(row.input_data).slice(0, 200);
+  return html`<span class="mono faint" title="input">${given}</span>`;
 }
 
 function useNames(where, list, id, all) {

@@ -4,11 +4,11 @@
 // when its own facts changed, and all edges of a kind are one path: a thousand nodes stay smooth.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../core/html.js";
 import { plural } from "../core/format.js";
-import { Icon } from "./icons.js";
+import { Icon, drawing } from "./icons.js";
 import { curve, layout } from "./layout.js";
 import { sign, tone } from "./states.js";
 
-const WIDE = { along: 190, across: 52, gapAlong: 54, gapAcross: 20, down: false };
+const WIDE = { along: 168, across: 50, gapAlong: 38, gapAcross: 16, down: false };
 const TALL = { along: 52, across: 168, gapAlong: 34, gapAcross: 18, down: true };
 const NARROW = 620;
 const DRAW_ALL = 150;
@@ -16,6 +16,8 @@ const FAR = 0.5;
 const LEAST_SCALE = 0.02;
 const MOST_SCALE = 2;
 const CHARACTER = 7.1;
+const LEAST_HEIGHT = 190;
+const MOST_HEIGHT = 420;
 
 /** A flow's graph.
  *
@@ -135,7 +137,8 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
 
   const stop = current !== null && plan.places.has(current) ? current : selected !== null && plan.places.has(selected) ? selected : nodes[0]?.id;
   const shown = nodes.filter(({ id }) => id === stop || inSight(sight, plan.places.get(id), box));
-  return html`<div class=${`graph${large ? " large" : ""}${far ? " far" : ""}`} ref=${frame} onKeyDown=${keyed} data-testid="graph">
+  const height = plan.height ? `${Math.min(MOST_HEIGHT, Math.max(LEAST_HEIGHT, plan.height + 110))}px` : `${LEAST_HEIGHT}px`;
+  return html`<div class=${`graph${large ? " large" : ""}${far ? " far" : ""}`} style=${large ? { height: "" } : { height }} ref=${frame} onKeyDown=${keyed} data-testid="graph">
     <svg width="100%" height="100%" role="group" aria-label=${`${label}: ${plural(nodes.length, "node")}`}>
       <g ref=${camera}>
         <${Edges} paths=${plan.paths} states=${states} />
@@ -225,7 +228,7 @@ function Node({ node, place, box, state, selected, stop, onSelect, setCurrent })
     role="button" tabindex=${stop ? 0 : -1} data-node=${node.id} aria-pressed=${String(selected)} aria-label=${`${name}${status ? `: ${status}` : ""}${under ? `, ${under}` : ""}`}
     onClick=${() => onSelect(node.id)} onFocus=${() => setCurrent(node.id)}>
     <rect class="card" width=${box.width} height=${box.height} rx="8" />
-    ${status && html`<${Icon} name=${sign(status)} x="11" y=${box.height / 2 - 8} class=${status === "running" ? "sign spin" : "sign"} />`}
+    ${status && html`<g transform=${`translate(11 ${box.height / 2 - 8})`}><path class=${status === "running" ? "sign spin" : "sign"} d=${drawing(sign(status))} /></g>`}
     <text class="name" x=${left} y=${box.height / 2 - 4}>${cut(name, fits)}</text>
     <text class="under" x=${left} y=${box.height / 2 + 13}>${cut(under, fits + 2)}</text>
     <title>${name}${under ? `\n${under}` : ""}</title>

@@ -46,9 +46,12 @@ const DRAWN = {
   pulse: "M2 8h2.500l1.5-4 3 8 1.5-4H14",
 };
 
+/** An icon within a picture: the same lines, without an element of their own size. */
+export const drawing = (name) => DRAWN[name] ?? DRAWN.unknown;
+
 /** An icon by name. */
 export function Icon({ name, size = 16, ...rest }) {
   const weight = size <= 14 ? 1.6 : 1.5;
   return html`<svg viewBox="0 0 16 16" width=${size} height=${size} fill="none" stroke="currentColor" stroke-width=${weight}
-    stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false" ...${rest}><path d=${DRAWN[name] ?? DRAWN.unknown} /></svg>`;
+    stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false" ...${rest}><path d=${drawing(name)} /></svg>`;
 }

@@ -155,7 +155,7 @@ export function Tabs({ label, tabs, value, onChoose }) {
 export function PageHead({ crumbs, title, badge, lead, children }) {
   return html`<header class="page-head">
     <div class="titles">
-      ${crumbs && html`<nav class="crumbs" aria-label="Breadcrumbs">${crumbs.map(({ to, name }) => html`<a key=${to} href=${to}>${name}</a><span aria-hidden="true">/</span>`)}</nav>`}
+      ${crumbs && html`<nav class="crumbs" aria-label="Breadcrumbs">${crumbs.map(({ to, name }) => html`<a key=${to} href=${to}>${name}</a>`)}</nav>`}
       <h1 id="page-title" tabindex="-1"><span>${title}</span>${badge}</h1>
       ${lead && html`<p class="lead">${lead}</p>`}
     </div>

@@ -17,8 +17,8 @@ export const tone = (word) => TONES[word] ?? "rest";
 export const sign = (word) => SIGNS[word] ?? word;
 
 /** A state as a word with its sign. */
-export function Badge({ state, label = state, plain = false, title }) {
-  const turning = state === "running";
+export function Badge({ state, label = state, plain = false, live = false, title }) {
+  const turning = live && state === "running";
   return html`<span class=${`badge tone-${tone(state)}${plain ? " plain" : ""}`} data-state=${state} title=${title}>
     <${Icon} name=${sign(state)} size=${14} class=${turning ? "spin" : ""} />${label}
   </span>`;

@@ -46,7 +46,7 @@ function Row({ row, begin, span, end, status, selected, onSelect }) {
   const told = row.stretches.map((one) => describe(one, end));
   return html`<div class=${`timeline-row${selected ? " selected" : ""}`} role="listitem">
     <button type="button" class="clip" aria-pressed=${String(selected)} aria-label=${`${row.id}: ${status}. ${told.join("; ")}`} title=${row.id} onClick=${() => onSelect(row.id)}>
-      <span class=${`tone-${tone(status)} timeline-sign`}><${Icon} name=${sign(status)} size=${14} class=${status === "running" ? "spin" : ""} /></span><span class="clip">${row.id}</span>
+      <span class=${`tone-${tone(status)} timeline-sign`}><${Icon} name=${sign(status)} size=${14} /></span><span class="clip">${row.id}</span>
     </button>
     <div class="timeline-bars" aria-hidden="true">
       ${row.stretches.map((one, index) => {
