@@ -29,7 +29,9 @@ export function Agents() {
     <${PageHead} title="Agents" />
     <div class="filters">
       <${Search} label="Filter agents" placeholder="Id, name or capability" value=${q} onSearch=${(text) => setQuery({ q: text })} />
-      <${Choice} label="State" options=${options} value=${state} onChoose=${(id) => setQuery({ state: id })} />
+      <div class="selects">
+        <${Choice} label="State" options=${options} value=${state} onChoose=${(id) => setQuery({ state: id })} />
+      </div>
     </div>
     ${rows.length ? html`<${Table} label="agents" columns=${COLUMNS} rows=${sorted} sort=${sort} onSort=${onSort} rowKey=${({ agent_id: id }) => id} rowHref=${({ agent_id: id }) => href("agents", id)} testid="agents"
         foot=${html`<span>${plural(rows.length, "agent")}; figures of the last 24 hours</span>`} />`

@@ -44,9 +44,11 @@ export function Executions() {
     <div class="filters">
       <${Search} label="Search executions" placeholder="Id, flow, error or user" value=${q} onSearch=${(text) => setQuery({ q: text })} />
       <${Chips} label="Status" options=${STATUSES} value=${status} onChoose=${(id) => setQuery({ status: id })} />
-      <${Choice} label="Flow" options=${useNames("/flows", "flows", "flow_id", "All flows")} value=${flow} onChoose=${(id) => setQuery({ flow: id })} />
-      <${Choice} label="Agent" options=${useNames("/agents", "agents", "agent_id", "All agents")} value=${agent} onChoose=${(id) => setQuery({ agent: id })} />
-      <${Choice} label="Started" options=${AGES} value=${age} onChoose=${(id) => setQuery({ age: id })} />
+      <div class="selects">
+        <${Choice} label="Flow" options=${useNames("/flows", "flows", "flow_id", "All flows")} value=${flow} onChoose=${(id) => setQuery({ flow: id })} />
+        <${Choice} label="Agent" options=${useNames("/agents", "agents", "agent_id", "All agents")} value=${agent} onChoose=${(id) => setQuery({ agent: id })} />
+        <${Choice} label="Started" options=${AGES} value=${age} onChoose=${(id) => setQuery({ age: id })} />
+      </div>
       ${filtered && html`<button type="button" class="btn quiet small" onClick=${() => setQuery({ q: "", status: "", flow: "", agent: "", age: "" })}>Clear</button>`}
     </div>
     ${list.rows.length ? html`<${ExecutionTable} label="executions" rows=${list.rows} onEnd=${list.more} testid="executions"

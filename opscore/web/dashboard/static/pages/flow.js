@@ -140,7 +140,7 @@ function Start({ flow, recent }) {
         ${error && html`<div class="callout tone-bad" role="alert"><${Icon} name="error" /><div class="body"><span class="what">${error.code}</span><p>${error.message}</p>
           ${Object.entries(error.details).map(([name, texts]) => html`<p key=${name}><code>${name}</code> ${[texts].flat().map(String).join(" ")}</p>`)}</div></div>`}
         <div><button class="btn primary" disabled=${Boolean(mistake) || busy}>${busy ? html`<${Icon} name="running" size=${14} class="spin" />` : html`<${Icon} name="play" size=${14} />`}Start</button>
-          <span class="faint"> <kbd>Ctrl</kbd> <kbd>Enter</kbd></span></div>
+          <span class="only-keys" aria-hidden="true"> <kbd>Ctrl</kbd> <kbd>Enter</kbd></span></div>
       </form>
     </${Panel}>
     <${Panel} title="Last inputs" note="choose one to take it over" padded=${false}>

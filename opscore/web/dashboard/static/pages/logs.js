@@ -17,10 +17,12 @@ export function Logs() {
     <${PageHead} title="Logs" />
     <div class="filters">
       <${Search} label="Search log lines" placeholder="Text" value=${q} onSearch=${(text) => setQuery({ q: text })} />
-      <${Choice} label="Level" options=${LEVELS} value=${level} onChoose=${(id) => setQuery({ level: id })} />
-      <${Choice} label="Agent" options=${useNames("/agents", "agents", "agent_id", "All agents")} value=${agent} onChoose=${(id) => setQuery({ agent: id })} />
-      <${Choice} label="Flow" options=${useNames("/flows", "flows", "flow_id", "All flows")} value=${flow} onChoose=${(id) => setQuery({ flow: id })} />
-      <input class="input mono execution-filter" aria-label="Execution" placeholder="Execution id" maxlength="40" spellcheck=${false} autocomplete="off" value=${execution} onChange=${(event) => setQuery({ execution: event.currentTarget.value.trim() })} />
+      <div class="selects">
+        <${Choice} label="Level" options=${LEVELS} value=${level} onChoose=${(id) => setQuery({ level: id })} />
+        <${Choice} label="Agent" options=${useNames("/agents", "agents", "agent_id", "All agents")} value=${agent} onChoose=${(id) => setQuery({ agent: id })} />
+        <${Choice} label="Flow" options=${useNames("/flows", "flows", "flow_id", "All flows")} value=${flow} onChoose=${(id) => setQuery({ flow: id })} />
+        <input class="input mono execution-filter" aria-label="Execution" placeholder="Execution id" maxlength="40" spellcheck=${false} autocomplete="off" value=${execution} onChange=${(event) => setQuery({ execution: event.currentTarget.value.trim() })} />
+      </div>
       ${filtered && html`<button type="button" class="btn quiet small" onClick=${() => setQuery({ q: "", level: "", agent: "", flow: "", execution: "", code: "" })}>Clear</button>`}
     </div>
     <${LogLines} query=${query} inputs=${inputs} empty=${filtered ? "Nothing matches these filters; new lines that do appear here." : "New lines appear here as they are written."} />

@@ -9,13 +9,16 @@ import { curve, layout } from "./layout.js";
 import { sign, tone } from "./states.js";
 
 const WIDE = { along: 168, across: 50, gapAlong: 38, gapAcross: 16, down: false };
-const TALL = { along: 52, across: 168, gapAlong: 34, gapAcross: 18, down: true };
+const TALL = { along: 50, across: 146, gapAlong: 32, gapAcross: 12, down: true };
 const NARROW = 620;
 const DRAW_ALL = 150;
 const FAR = 0.5;
 const LEAST_SCALE = 0.02;
 const MOST_SCALE = 2;
+const READABLE = 0.66;
+const FEW = 80;
 const CHARACTER = 7.1;
+const PAD = 24;
 const LEAST_HEIGHT = 190;
 const MOST_HEIGHT = 420;
 
@@ -57,14 +60,26 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
     setFar(view.scale < FAR);
     if (size) setSight((now) => cells(now, view, size, nodes.length));
   };
-  const fit = () => {
-    if (!size) return;
-    const pad = 24;
-    const scale = Math.min(1, (size.width - 2 * pad) / plan.width, (size.height - 2 * pad) / plan.height);
+  const whole = () => Math.min(1, (size.width - 2 * PAD) / plan.width, (size.height - 2 * PAD) / plan.height);
+  const centre = (scale) => {
     view.scale = Math.max(LEAST_SCALE, scale);
     view.x = (size.width - plan.width * view.scale) / 2;
     view.y = (size.height - plan.height * view.scale) / 2;
+  };
+  const fit = () => {
+    centre(whole());
     view.touched = false;
+    apply();
+  };
+  // At first all of it, unless that makes a small graph too small to read: then the part that matters.
+  const begin = () => {
+    const scale = whole();
+    centre(nodes.length > FEW ? scale : Math.max(scale, READABLE));
+    const at = plan.places.get(selected ?? nodes[0]?.id);
+    if (at && view.scale > scale) {
+      view.x = within(size.width / 2 - (at.x + box.width / 2) * view.scale, size.width, plan.width * view.scale);
+      view.y = within(size.height / 2 - (at.y + box.height / 2) * view.scale, size.height, plan.height * view.scale);
+    }
     apply();
   };
   const zoom = (factor, x = size.width / 2, y = size.height / 2) => {
@@ -82,7 +97,7 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
     apply();
   };
   useLayoutEffect(() => {
-    if (size && !view.touched) fit();
+    if (size && !view.touched) begin();
     else apply();
   }, [plan, size]);
   usePointer(frame, { zoom, pan, large });
@@ -152,6 +167,12 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
       <button type="button" class="btn small icon" aria-label=${large ? "Make the graph smaller" : "Make the graph fill the window"} aria-pressed=${String(large)} title=${large ? "Smaller (Esc)" : "Fill the window"} onClick=${() => enlarge(!large)}><${Icon} name=${large ? "close" : "fit"} size=${14} /></button>
     </div>
   </div>`;
+}
+
+// A place along one axis such that no more than the padding is left empty; the middle where all of it has room.
+function within(place, room, length) {
+  if (length + 2 * PAD <= room) return (room - length) / 2;
+  return Math.min(PAD, Math.max(room - length - PAD, place));
 }
 
 // What is in sight, in steps of half a window: it changes seldom while somebody moves about. Null: everything.
