@@ -19,7 +19,18 @@ from opscore.domain.instants import Seconds
 from opscore.domain.ports import AgentProtocol, Directory
 from opscore.engine import Engine, FleetLimits, Limits, Probing, SystemClock, open_engine
 from opscore.folders import read_folder
-from opscore.operations import Agents, Executions, Flows, Keys, Operations, Overview, Sessions, Webhook, definitions
+from opscore.operations import (
+    Agents,
+    Events,
+    Executions,
+    Flows,
+    Keys,
+    Operations,
+    Overview,
+    Sessions,
+    Webhook,
+    definitions,
+)
 from opscore.protocols import AgentKit, Handler, open_protocols
 from opscore.settings import Settings, check_settings
 from opscore.store import migrate_database, open_store
@@ -112,6 +123,7 @@ async def running_parts(
         yield Parts(
             Operations(
                 agents=agents,
+                events=Events(store, engine),
                 webhook=Webhook(agents, clock, settings.webhook_secret),
                 sessions=Sessions(store, engine, flows, executions),
                 executions=executions,
