@@ -79,8 +79,8 @@ async def _follow(stream: Stream, follower: Follower, frames: Frames) -> None:
         if page.events:
             told = page.events[-1].position
             await stream.send(b"".join([frames.made(one.position, partial(_framed, one)) for one in page.events]))
-        elif told < 0 or not page.is_last:
-            # The first at once, so that who is cut before any event resumes from where it began.
+        elif follower.passed > told:
+            # Also before any event was sent: who is cut then resumes from where it began.
             await stream.send(progress())
         if not page.is_last:
             stream.ring()
