@@ -19,10 +19,26 @@ from opscore.domain.instants import Seconds
 from opscore.domain.ports import AgentProtocol, Directory, Observer
 from opscore.engine import Engine, FleetLimits, Limits, Probing, SystemClock, open_engine
 from opscore.folders import read_folder
-from opscore.operations import Agents, Executions, Flows, Keys, Operations, Overview, Sessions, Webhook, definitions
-from opscore.protocols import AgentKit, Handler, open_protocols
+from opscore.operations import (
+    Agents,
+    Executions,
+    Flows,
+    Keys,
+    Logs,
+    Operations,
+    Overview,
+    Sessions,
+    Webhook,
+    definitions,
+)
+from opscore.protocols import AgentKit, Discretion, Handler, open_protocols
 from opscore.settings import Settings, check_settings
 from opscore.store import migrate_database, open_store
+from opscore.telemetry.keeper import Keeping, open_keeper
+from opscore.telemetry.logs import open_logs
+from opscore.telemetry.observer import LogObserver
+from opscore.telemetry.pipeline import Pipeline
+from opscore.telemetry.secrets import Secrets
 from opscore.version import __version__
 from opscore.web.app import WebConfig, make_app
 
@@ -60,6 +76,16 @@ async def running_parts(
 ) -> AsyncIterator[Parts]:
     """Build every part and tie them together; close them in the opposite order."""
     check_settings(settings)
+    with open_logs() as pipeline:
+        _keep_secret(settings, pipeline.secrets)
+        async with _parts(settings, pipeline, local_agents, on_fatal) as parts:
+            yield parts
+
+
+@asynccontextmanager
+async def _parts(
+    settings: Settings, pipeline: Pipeline, local_agents: Optional[LocalAgents], on_fatal: Optional[OnFatal]
+) -> AsyncIterator[Parts]:
     from_files = await _flow_files(settings)
     clock = SystemClock()
     limits = Limits(
@@ -88,12 +114,14 @@ async def running_parts(
         open_store(
             settings.database_path, now=clock.now(), timeout=settings.database_timeout, on_fatal=on_fatal or _report
         ) as store,
+        open_keeper(store, pipeline, clock, _keeping(settings)) as keeper,
         open_protocols(
             settings.agent_networks,
             settings.max_answer_bytes,
             local_agents,
             agentkit=(settings.agentkit_api_url, settings.agentkit_api_key),
             probe_timeout=settings.probe_timeout,
+            discretion=Discretion(pipeline.secrets.add_address, pipeline.secrets.mask_known),
         ) as protocols,
         open_engine(store, protocols, clock, limits, _directory(settings, protocols), _observers()) as engine,
     ):
@@ -117,6 +145,7 @@ async def running_parts(
                 executions=executions,
                 flows=flows,
                 keys=keys,
+                logs=Logs(store, keeper),
                 overview=Overview(store, engine, clock),
             ),
             engine,
@@ -125,7 +154,19 @@ async def running_parts(
 
 def _observers() -> Sequence[Observer]:
     """Whoever is told what the engine does."""
-    return ()
+    return (LogObserver(),)
+
+
+def _keeping(settings: Settings) -> Keeping:
+    return Keeping(most=settings.log_keep, retention=settings.log_retention, prune_interval=settings.prune_interval)
+
+
+def _keep_secret(settings: Settings, secrets: Secrets) -> None:
+    """Nothing that the settings hold in confidence is to be logged, whatever it is met in."""
+    secrets.add(*[one for one in (settings.api_key, settings.webhook_secret, settings.agentkit_api_key) if one])
+    for address in (settings.agentkit_api_url, settings.database):
+        if address is not None:
+            secrets.add_address(address)
 
 
 def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:
@@ -183,7 +224,9 @@ def create_app(
         for engine in engines:
             engine.refuse()
 
-    app = make_app(_web_config(settings), opened)
+    secrets = Secrets()
+    _keep_secret(settings, secrets)
+    app = make_app(_web_config(settings, secrets), opened)
     app.on_shutdown.append(refuse)
     app[ENGINES] = engines
     return app
@@ -193,7 +236,7 @@ ENGINES: web.AppKey[list[Engine]] = web.AppKey("engines", list)
 """The engine of a started application, for whoever stops it."""
 
 
-def _web_config(settings: Settings) -> WebConfig:
+def _web_config(settings: Settings, secrets: Secrets) -> WebConfig:
     return WebConfig(
         version=__version__,
         is_loopback=settings.is_loopback,
@@ -202,6 +245,7 @@ def _web_config(settings: Settings) -> WebConfig:
         body_timeout=settings.body_timeout,
         rate_limit=settings.rate_limit,
         max_streams=settings.max_streams,
+        discretion=secrets.mask_known,
     )
 
 

@@ -8,11 +8,12 @@ from opscore.operations.agents import Agents
 from opscore.operations.executions import Executions
 from opscore.operations.flows import Flows
 from opscore.operations.keys import Keys
+from opscore.operations.logs import Logs
 from opscore.operations.overview import Overview
 from opscore.operations.sessions import Sessions
 from opscore.operations.webhook import Webhook
 
-__all__ = ["Agents", "Executions", "Flows", "Keys", "Operations", "Overview", "Sessions", "Webhook"]
+__all__ = ["Agents", "Executions", "Flows", "Keys", "Logs", "Operations", "Overview", "Sessions", "Webhook"]
 
 
 @attrs.frozen
@@ -23,6 +24,7 @@ class Operations:
     executions: Executions
     flows: Flows
     keys: Keys
+    logs: Logs
     overview: Overview
     sessions: Sessions
     webhook: Webhook

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from opscore.web.api import agents, events, executions, flows, keys, system
+from opscore.web.api import agents, events, executions, flows, keys, logs, system
 from opscore.web.auth import API_PREFIX
 
 ROUTES: tuple[web.RouteDef, ...] = (
@@ -13,6 +13,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *events.ROUTES,
     *flows.ROUTES,
     *keys.ROUTES,
+    *logs.ROUTES,
     *system.ROUTES,
 )
 
