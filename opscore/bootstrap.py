@@ -27,15 +27,21 @@ from opscore.operations import (
     Flows,
     Insight,
     Keys,
+    Logs,
     Operations,
     Overview,
     Sessions,
     Webhook,
     definitions,
 )
-from opscore.protocols import AgentKit, Handler, open_protocols
+from opscore.protocols import AgentKit, Discretion, Handler, open_protocols
 from opscore.settings import Settings, check_settings
 from opscore.store import migrate_database, open_store
+from opscore.telemetry.keeper import Keeping, open_keeper
+from opscore.telemetry.logs import open_logs
+from opscore.telemetry.observer import LogObserver
+from opscore.telemetry.pipeline import Pipeline
+from opscore.telemetry.secrets import Secrets
 from opscore.version import __version__
 from opscore.web.app import WebConfig, make_app
 
@@ -73,6 +79,16 @@ async def running_parts(
 ) -> AsyncIterator[Parts]:
     """Build every part and tie them together; close them in the opposite order."""
     check_settings(settings)
+    with open_logs() as pipeline:
+        _keep_secret(settings, pipeline.secrets)
+        async with _parts(settings, pipeline, local_agents, on_fatal) as parts:
+            yield parts
+
+
+@asynccontextmanager
+async def _parts(
+    settings: Settings, pipeline: Pipeline, local_agents: Optional[LocalAgents], on_fatal: Optional[OnFatal]
+) -> AsyncIterator[Parts]:
     from_files = await _flow_files(settings)
     clock = SystemClock()
     limits = Limits(
@@ -101,12 +117,14 @@ async def running_parts(
         open_store(
             settings.database_path, now=clock.now(), timeout=settings.database_timeout, on_fatal=on_fatal or _report
         ) as store,
+        open_keeper(store, pipeline, clock, _keeping(settings)) as keeper,
         open_protocols(
             settings.agent_networks,
             settings.max_answer_bytes,
             local_agents,
             agentkit=(settings.agentkit_api_url, settings.agentkit_api_key),
             probe_timeout=settings.probe_timeout,
+            discretion=Discretion(pipeline.secrets.add_address, pipeline.secrets.mask_known),
         ) as protocols,
         open_engine(store, protocols, clock, limits, _directory(settings, protocols), _observers()) as engine,
     ):
@@ -132,6 +150,7 @@ async def running_parts(
                 flows=flows,
                 insight=Insight(store, engine, protocols, clock, _capacity(settings)),
                 keys=keys,
+                logs=Logs(store, keeper),
                 overview=Overview(store, engine, clock),
             ),
             engine,
@@ -150,7 +169,19 @@ def _capacity(settings: Settings) -> Capacity:
 
 def _observers() -> Sequence[Observer]:
     """Whoever is told what the engine does."""
-    return ()
+    return (LogObserver(),)
+
+
+def _keeping(settings: Settings) -> Keeping:
+    return Keeping(most=settings.log_keep, retention=settings.log_retention, prune_interval=settings.prune_interval)
+
+
+def _keep_secret(settings: Settings, secrets: Secrets) -> None:
+    """Nothing that the settings hold in confidence is to be logged, whatever it is met in."""
+    secrets.add(*[one for one in (settings.api_key, settings.webhook_secret, settings.agentkit_api_key) if one])
+    for address in (settings.agentkit_api_url, settings.database):
+        if address is not None:
+            secrets.add_address(address)
 
 
 def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:
@@ -208,7 +239,9 @@ def create_app(
         for engine in engines:
             engine.refuse()
 
-    app = make_app(_web_config(settings), opened)
+    secrets = Secrets()
+    _keep_secret(settings, secrets)
+    app = make_app(_web_config(settings, secrets), opened)
     app.on_shutdown.append(refuse)
     app[ENGINES] = engines
     return app
@@ -218,7 +251,7 @@ ENGINES: web.AppKey[list[Engine]] = web.AppKey("engines", list)
 """The engine of a started application, for whoever stops it."""
 
 
-def _web_config(settings: Settings) -> WebConfig:
+def _web_config(settings: Settings, secrets: Secrets) -> WebConfig:
     return WebConfig(
         version=__version__,
         is_loopback=settings.is_loopback,
@@ -227,6 +260,7 @@ def _web_config(settings: Settings) -> WebConfig:
         body_timeout=settings.body_timeout,
         rate_limit=settings.rate_limit,
         max_streams=settings.max_streams,
+        discretion=secrets.mask_known,
     )
 
 

@@ -28,6 +28,7 @@ from opscore.domain.executions import (
 from opscore.domain.flows import Node
 from opscore.domain.instants import SECOND, Instant, Seconds, after
 from opscore.domain.ports import Clock, OpenRun, Store
+from opscore.domain.tracing import trace_of
 from opscore.engine.admission import Admission
 from opscore.engine.attempt import Caller
 from opscore.engine.bell import Bell
@@ -37,6 +38,7 @@ from opscore.engine.payloads import Payloads
 from opscore.engine.run import SLOT, Admitted, Awaits, Hop, Run, StepState, StopReason
 from opscore.engine.waiters import Waiters
 from opscore.engine.witnesses import Witnesses
+from opscore.telemetry import context
 
 log = logging.getLogger(__name__)
 
@@ -194,6 +196,7 @@ class Conductor:
             self.own(self._take_up_later(run.execution_id, _FIRST_PAUSE * 2**losses))
 
     async def _take_up_later(self, execution_id: str, seconds: Seconds) -> None:
+        context.begin(execution_id=execution_id, trace_id=trace_of(execution_id))
         while True:
             await pause(self._clock, min(seconds, _LONGEST_PAUSE))
             try:
@@ -276,6 +279,13 @@ class Conductor:
                 task.cancel()
 
     def _begin_task(self, run: Run) -> None:
+        # Whoever woke it works for another run, or for a request: their facts are not this run's.
+        context.begin(
+            execution_id=run.execution_id,
+            flow_id=run.flow.flow_id,
+            request_id=run.request_id,
+            trace_id=trace_of(run.execution_id),
+        )
         task: Any = asyncio.current_task()
         if task in run.tasks:
             run.begun.add(task)

@@ -34,6 +34,7 @@ from opscore.engine.services.queue import Queue
 from opscore.engine.slots import Slots
 from opscore.engine.waiters import Waiters
 from opscore.engine.witnesses import Witnesses
+from opscore.telemetry import context
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,7 @@ class Engine:
             raise Unavailable("The server is stopping.", retry_after=_RETRY_AFTER)
         accepted = Accepted(execution, idempotency)
         run = Run(execution.execution_id, flow, execution.priority, execution.deadline_at, agent_id=execution.agent_id)
+        run.request_id = context.bound().get("request_id")
         now = execution.created_at
         if self._queue.length or len(self._conductor.runs) >= self._limits.open_runs:
             if self._queue.length >= self._limits.queued:

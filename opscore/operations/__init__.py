@@ -10,11 +10,24 @@ from opscore.operations.executions import Executions
 from opscore.operations.flows import Flows
 from opscore.operations.insight import Insight
 from opscore.operations.keys import Keys
+from opscore.operations.logs import Logs
 from opscore.operations.overview import Overview
 from opscore.operations.sessions import Sessions
 from opscore.operations.webhook import Webhook
 
-__all__ = ["Agents", "Events", "Executions", "Flows", "Insight", "Keys", "Operations", "Overview", "Sessions", "Webhook"]
+__all__ = [
+    "Agents",
+    "Events",
+    "Executions",
+    "Flows",
+    "Insight",
+    "Keys",
+    "Logs",
+    "Operations",
+    "Overview",
+    "Sessions",
+    "Webhook",
+]
 
 
 @attrs.frozen
@@ -27,6 +40,7 @@ class Operations:
     flows: Flows
     insight: Insight
     keys: Keys
+    logs: Logs
     overview: Overview
     sessions: Sessions
     webhook: Webhook

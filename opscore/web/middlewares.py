@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 from typing import Any, Awaitable, Callable
 
 from aiohttp import web
 
-from opscore.domain.errors import Invalid, OpsCoreError, StoreError
+from opscore.domain.errors import Forbidden, Invalid, OpsCoreError, StoreError, Unauthenticated
+from opscore.telemetry import context
 from opscore.web.auth import check_host, check_key
 from opscore.web.config import CONFIG
 from opscore.web.errors import answer_error, answer_http, problem
@@ -20,6 +22,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Typed keys are younger than the oldest aiohttp we run on.
 CALLER: Any = web.RequestKey("opscore_caller", str) if hasattr(web, "RequestKey") else "opscore_caller"
+_LONGEST_PATH = 500
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -29,10 +32,29 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     given = request.headers.get("X-Request-ID", "")
     request_id = given if _SANE_ID.fullmatch(given) else os.urandom(8).hex()
     request[REQUEST_ID] = request_id
-    answer = await _answer(request, handler, request_id)
-    if not answer.prepared:  # a stream sent its headers, with this one, long ago
-        answer.headers["X-Request-ID"] = request_id
+    begun = time.perf_counter()
+    bound = context.begin(request_id=request_id)
+    try:
+        answer = await _answer(request, handler, request_id)
+        if not answer.prepared:  # a stream sent its headers, with this one, long ago
+            answer.headers["X-Request-ID"] = request_id
+        _note(request, answer, begun)
+    finally:
+        context.release(bound)
     return answer
+
+
+def _note(request: web.Request, answer: web.StreamResponse, begun: float) -> None:
+    """Tell the log of an answer."""
+    level = logging.DEBUG if answer.status < 500 else logging.WARNING
+    if log.isEnabledFor(level):
+        took = round((time.perf_counter() - begun) * 1000, 3)
+        log.log(level, "request.answered", extra={**_facts(request), "status": answer.status, "duration_ms": took})
+
+
+def _facts(request: web.Request) -> dict[str, Any]:
+    """Who asks for what. The query stays out: what people put there is their own."""
+    return {"method": request.method, "path": request.path[:_LONGEST_PATH], "client": request.remote}
 
 
 def _check_text(request: web.Request) -> None:
@@ -60,8 +82,11 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
         return answer_http(error, request_id)
     except OpsCoreError as error:
         if isinstance(error, StoreError):
-            log.warning("request.store_failed", extra={"request_id": request_id, "reason": str(error)})
-        return answer_error(error, request_id)
+            log.warning("request.store_failed", extra={"reason": str(error), "error_code": error.error_code})
+        elif isinstance(error, (Unauthenticated, Forbidden)) and log.isEnabledFor(logging.INFO):
+            facts = {**_facts(request), "error_code": error.error_code, "reason": error.message}
+            log.info("request.refused", extra=facts)
+        return answer_error(error, request_id, request.app[CONFIG].discretion)
     except Exception:
-        log.exception("request.failed", extra={"request_id": request_id, "path": request.path})
+        log.exception("request.failed", extra=_facts(request))
         return problem(500, "INTERNAL_ERROR", "Something went wrong here; the server's log has it.", request_id)
