@@ -47,13 +47,10 @@ function Ask() {
 function Page() {
   const { page, parts } = route.value;
   const id = parts[1];
-  // After a visit the heading is read out, and the page begins at its top; the first page leaves the focus alone.
+  // A visit begins at the page's top; its heading takes the focus by itself.
   useEffect(() => {
     document.title = `${id ? `${id} · ` : ""}${TITLES[page] ?? "Not found"} · Ops-Core`;
-    if (!visits.value) return;
-    const main = document.getElementById("main");
-    main.scrollTop = 0;
-    (document.getElementById("page-title") ?? main).focus({ preventScroll: true });
+    if (visits.value) document.getElementById("main").scrollTop = 0;
   }, [page, id, visits.value]);
   const One = id ? ONE[page] : undefined;
   if (One) return html`<${One} key=${`${page}/${id}`} id=${id} />`;

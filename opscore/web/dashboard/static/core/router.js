@@ -21,14 +21,19 @@ export const route = signal(parse());
 /** How many times somebody went to another page; going back counts. */
 export const visits = signal(0);
 
+let landing = false;
+
+/** Whether the page was just come to, and its heading is to take the focus; whatever somebody does ends that. */
+export const isLanding = () => landing;
+
+for (const sign of ["pointerdown", "keydown", "wheel"]) window.addEventListener(sign, () => (landing = false), { capture: true, passive: true });
+
 window.addEventListener("hashchange", () => {
-  const before = route.peek();
   const next = parse();
-  if (samePage(before, next)) route.value = next;
-  else {
-    route.value = next;
-    visits.value += 1;
-  }
+  const stays = samePage(route.peek(), next);
+  if (!stays) landing = true;
+  route.value = next;
+  if (!stays) visits.value += 1;
 });
 
 // A tab or a filter of the same thing is no other page: focus and scroll stay.

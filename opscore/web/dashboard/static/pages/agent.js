@@ -10,7 +10,7 @@ import { Meter } from "../parts/bars.js";
 import { Icon } from "../parts/icons.js";
 import { Json } from "../parts/json.js";
 import { LogLines } from "../parts/loglines.js";
-import { Elsewhere, Facts, PageHead, Panel, Tabs, Time } from "../parts/small.js";
+import { Elsewhere, Facts, PageHead, Panel, TabPanel, Tabs, Time } from "../parts/small.js";
 import { Badge, Empty, Failed, Loaded, Loading, tone } from "../parts/states.js";
 import { Times } from "../parts/times.js";
 import { ExecutionTable } from "./executions.js";
@@ -21,7 +21,7 @@ const CRUMBS = [{ to: href("agents"), name: "Agents" }];
 const TABS = [{ id: "about", title: "About" }, { id: "executions", title: "Executions" }, { id: "logs", title: "Logs" }];
 
 export function Agent({ id }) {
-  const tab = route.value.parts[2] ?? "about";
+  const tab = TABS.find(({ id: one }) => one === route.value.parts[2])?.id ?? "about";
   const agent = useResource((signal) => get(path`/agents/${id}`, {}, { signal }), [id]);
   const history = useResource((signal) => get(path`/agents/${id}/history`, { limit: REPORTS }, { signal }), [id]);
   const refresh = () => {
@@ -39,9 +39,11 @@ export function Agent({ id }) {
     <${Tabs} label="Parts of the agent" tabs=${TABS} value=${tab} onChoose=${setTab} />
     ${agent.error && !facts ? html`<${Failed} error=${agent.error} retry=${agent.reload} />`
     : facts === undefined ? html`<${Loading} lines=${6} />`
-    : tab === "about" ? html`<div id="tab-panel" role="tabpanel" aria-labelledby="tab-about"><${About} facts=${facts} history=${history} id=${id} /></div>`
-    : tab === "executions" ? html`<${Recent} id=${id} />`
-    : html`<${LogLines} query=${{ agent_id: id }} inputs=${[id]} empty="Nothing was logged about this agent." />`}
+    : html`<${TabPanel} tab=${tab} fill=${tab !== "about"}>
+      ${tab === "about" && html`<${About} facts=${facts} history=${history} id=${id} />`}
+      ${tab === "executions" && html`<${Recent} id=${id} />`}
+      ${tab === "logs" && html`<${LogLines} query=${{ agent_id: id }} inputs=${[id]} empty="Nothing was logged about this agent." />`}
+    </${TabPanel}>`}
   </div>`;
 }
 

@@ -11,7 +11,7 @@ import { readHistory } from "../parts/history.js";
 import { Icon } from "../parts/icons.js";
 import { Json } from "../parts/json.js";
 import { LogLines } from "../parts/loglines.js";
-import { Copy, Facts, PageHead, Panel, Tabs, Time, Took } from "../parts/small.js";
+import { Copy, Facts, PageHead, Panel, TabPanel, Tabs, Time, Took } from "../parts/small.js";
 import { Badge, Empty, Failed, Loaded, Loading } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { Timeline } from "../parts/timeline.js";
@@ -37,7 +37,7 @@ const CRUMBS = [{ to: href("executions"), name: "Executions" }];
 function Known({ execution, id }) {
   const facts = execution.data;
   const isOpen = OPEN.has(facts.status);
-  const tab = route.value.parts[2] ?? "run";
+  const tab = TABS.find(({ id: one }) => one === route.value.parts[2])?.id ?? "run";
   const results = useResource((signal) => get(path`/executions/${id}/results`, {}, { signal }), [id], { every: 1500 });
   const why = useResource((signal) => (isOpen ? get(path`/executions/${id}/explanation`, {}, { signal }) : null), [id, isOpen], { every: 1500 });
   const events = useEvents(id, () => {
@@ -69,10 +69,12 @@ function Known({ execution, id }) {
     ${facts.status === "failed" && html`<${FailedWith} facts=${facts} />`}
     ${isOpen && why.data && html`<${Why} why=${why.data} />`}
     <${Tabs} label="Parts of the execution" tabs=${TABS.map((one) => (one.id === "events" ? { ...one, count: events.length || undefined } : one))} value=${tab} onChoose=${setTab} />
-    ${tab === "run" && html`<div id="tab-panel" role="tabpanel" aria-labelledby="tab-run"><${Run} facts=${facts} history=${history} results=${results} /></div>`}
-    ${tab === "data" && html`<div id="tab-panel" role="tabpanel" aria-labelledby="tab-data"><${Data} facts=${facts} /></div>`}
-    ${tab === "events" && html`<${Events} events=${events} />`}
-    ${tab === "logs" && html`<${LogLines} query=${logs} inputs=${[id]} empty="Nothing was logged about this execution." />`}
+    <${TabPanel} tab=${tab} fill=${tab === "events" || tab === "logs"}>
+      ${tab === "run" && html`<${Run} facts=${facts} history=${history} results=${results} />`}
+      ${tab === "data" && html`<${Data} facts=${facts} />`}
+      ${tab === "events" && html`<${Events} events=${events} />`}
+      ${tab === "logs" && html`<${LogLines} query=${logs} inputs=${[id]} empty="Nothing was logged about this execution." />`}
+    </${TabPanel}>
   </div>`;
 }
 

@@ -9,7 +9,7 @@ import { Editor, readJson } from "../parts/editor.js";
 import { Graph } from "../parts/graph.js";
 import { Icon } from "../parts/icons.js";
 import { Json } from "../parts/json.js";
-import { Facts, PageHead, Panel, Tabs, Time } from "../parts/small.js";
+import { Facts, PageHead, Panel, TabPanel, Tabs, Time } from "../parts/small.js";
 import { Badge, Empty, Failed, Loaded, Loading } from "../parts/states.js";
 import { say } from "../parts/toasts.js";
 import { Times } from "../parts/times.js";
@@ -22,7 +22,7 @@ const NO_STATES = new Map();
 
 export function Flow({ id }) {
   const { version } = route.value.query;
-  const tab = route.value.parts[2] ?? "graph";
+  const asked = route.value.parts[2] ?? "graph";
   const flow = useResource((signal) => get(path`/flows/${id}`, { version }, { signal }), [id, version]);
   const recent = useResource((signal) => get("/executions", { flow_id: id, limit: RECENT }, { signal }), [id]);
   useStream("/events", { query: { type: "execution.*", flow_id: id }, resume: false, onEvents: recent.refresh, onGap: recent.refresh, poll: recent.reload }, [id]);
@@ -30,6 +30,7 @@ export function Flow({ id }) {
     { id: "graph", title: "Graph" }, ...(mayWrite.value ? [{ id: "start", title: "Start" }] : []),
     { id: "executions", title: "Executions" }, { id: "definition", title: "Definition" }, { id: "versions", title: "Versions" },
   ];
+  const tab = tabs.some((one) => one.id === asked) ? asked : "graph";
   const setTab = (to) => go(href("flows", id, to === "graph" ? "" : to, { version }), { replace: true });
   const facts = flow.data;
   return html`<div class=${`page${tab === "executions" ? " fill" : ""}`}>
@@ -39,13 +40,13 @@ export function Flow({ id }) {
     <${Tabs} label="Parts of the flow" tabs=${tabs} value=${tab} onChoose=${setTab} />
     ${flow.error && !facts ? html`<${Failed} error=${flow.error} retry=${flow.reload} />`
     : facts === undefined ? html`<${Loading} lines=${6} />`
-    : html`<div id="tab-panel" class=${tab === "executions" ? "fill-panel" : ""} role="tabpanel" aria-labelledby=${`tab-${tab}`}>
+    : html`<${TabPanel} tab=${tab} fill=${tab === "executions"}>
       ${tab === "graph" && html`<${Picture} id=${id} version=${version} facts=${facts} />`}
       ${tab === "start" && html`<${Start} flow=${facts} recent=${recent} />`}
       ${tab === "executions" && html`<${Recent} recent=${recent} id=${id} />`}
       ${tab === "definition" && html`<${Panel} title=${`Version ${facts.flow_version}`} note="as it was given"><${Json} value=${facts} label="definition" /></${Panel}>`}
       ${tab === "versions" && html`<${Versions} id=${id} shown=${facts.flow_version} />`}
-    </div>`}
+    </${TabPanel}>`}
   </div>`;
 }
 

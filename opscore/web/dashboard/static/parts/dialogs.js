@@ -6,8 +6,16 @@ import { Icon } from "./icons.js";
 export function Dialog({ title, onClose, children, wide = false, testid }) {
   const place = useRef(null);
   useEffect(() => {
-    place.current.showModal();
-    return () => place.current?.close();
+    const opener = document.activeElement;
+    const dialog = place.current;
+    dialog.showModal();
+    return () => {
+      dialog.close();
+      // What opened it may be gone by now: what it was for is done.
+      requestAnimationFrame(() => {
+        if (document.activeElement === document.body) (opener.isConnected ? opener : document.getElementById("page-title"))?.focus();
+      });
+    };
   }, []);
   const pressed = (event) => event.target === place.current && onClose();
   return html`<dialog ref=${place} class=${wide ? "wide" : ""} aria-label=${title} data-testid=${testid} onClose=${onClose} onMouseDown=${pressed}>

@@ -13,14 +13,15 @@ export function readJson(text) {
   }
 }
 
+// Browsers differ in how they say where; the sentence without the place is much the same.
 function where(text, message) {
-  const plain = message.replace(/^JSON\.parse: /, "").replace(/ in JSON.*$| \(line.*$|at line \d+ column \d+.*$/, "").replace(/, "?\.\.\..*$|, "[\s\S]*" is not valid JSON$/, "");
-  const at = /position (\d+)/.exec(message);
+  if (!text.trim()) return "Nothing is there yet; {} is an empty input.";
+  const plain = message.replace(/^JSON\.parse: /, "").replace(/,? ?"[\s\S]*" is not valid JSON$/, "").replace(/ (in JSON )?at (position|line) \d[\s\S]*$/, "");
   const told = /line (\d+) column (\d+)/.exec(message);
-  if (told) return `Line ${told[1]}, column ${told[2]}: ${plain}`;
-  if (!at) return text.trim() ? `This is no JSON yet: ${plain}` : "Nothing is there yet; {} is an empty input.";
-  const before = text.slice(0, Number(at[1])).split("\n");
-  return `Line ${before.length}, column ${before.at(-1).length + 1}: ${plain}`;
+  const at = /position (\d+)/.exec(message);
+  const before = at ? text.slice(0, Number(at[1])).split("\n") : null;
+  if (told) return `Line ${told[1]}, column ${told[2]}: ${plain}.`;
+  return before ? `Line ${before.length}, column ${before.at(-1).length + 1}: ${plain}.` : `${plain}.`;
 }
 
 export function Editor({ id, text, wrong, label, onText }) {

@@ -47,13 +47,13 @@ export function Frame({ children }) {
   const page = route.value.page;
   return html`<div class="app">
     <a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
-    <header class="topbar">
-      <a class="brand" href=${href("overview")}><${Mark} />Ops-Core</a>
-      <${Connection} />
-      <${ThemeButton} />
-      <${SignOut} />
-    </header>
-    <div class="side">
+    <header class="side">
+      <div class="topbar">
+        <a class="brand" href=${href("overview")}><${Mark} />Ops-Core</a>
+        <${Connection} />
+        <${ThemeButton} />
+        <${SignOut} />
+      </div>
       <a class="brand" href=${href("overview")}><${Mark} />Ops-Core</a>
       <nav class="nav" aria-label="Pages">
         ${PAGES.map(({ id, title, letter }) => html`<a key=${id} href=${href(id)} aria-current=${id === page ? "page" : undefined}>
@@ -64,7 +64,7 @@ export function Frame({ children }) {
         <div class="line"><${ThemeButton} /><button type="button" class="btn quiet icon" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)" onClick=${() => setHelp(true)}><${Icon} name="keyboard" /></button><${SignOut} /></div>
         <${Who} />
       </div>
-    </div>
+    </header>
     <main class="main" id="main" tabindex="-1">${children}</main>
     ${help && html`<${Help} onClose=${() => setHelp(false)} />`}
   </div>`;

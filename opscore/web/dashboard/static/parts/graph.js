@@ -246,13 +246,14 @@ function Node({ node, place, box, state, selected, stop, onSelect, setCurrent })
   const fits = Math.floor((box.width - (status ? 46 : 26)) / CHARACTER);
   const left = status ? 36 : 14;
   return html`<g class=${`node${status ? ` tone-${tone(status)} is-${status}` : ""}${selected ? " selected" : ""}`} transform=${`translate(${place.x} ${place.y})`}
-    role="button" tabindex=${stop ? 0 : -1} data-node=${node.id} aria-pressed=${String(selected)} aria-label=${`${name}${status ? `: ${status}` : ""}${under ? `, ${under}` : ""}`}
+    role="button" tabindex=${stop ? 0 : -1} data-node=${node.id} aria-pressed=${String(selected)}
     onClick=${() => onSelect(node.id)} onFocus=${() => setCurrent(node.id)}>
+    <title>${name}${status ? `: ${status}` : ""}${under ? `, ${under}` : ""}</title>
     <rect class="card" width=${box.width} height=${box.height} rx="8" />
     ${status && html`<g transform=${`translate(11 ${box.height / 2 - 8})`}><path class=${status === "running" ? "sign spin" : "sign"} d=${drawing(sign(status))} /></g>`}
     <text class="name" x=${left} y=${box.height / 2 - 4}>${cut(name, fits)}</text>
     <text class="under" x=${left} y=${box.height / 2 + 13}>${cut(under, fits + 2)}</text>
-    <title>${name}${under ? `\n${under}` : ""}</title>
+    
   </g>`;
 }
 

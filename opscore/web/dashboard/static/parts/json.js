@@ -36,7 +36,7 @@ export function Json({ value, label }) {
     if (await toClipboard(text)) say(`${label} copied.`);
   };
   return html`<div class="json">
-    <pre tabindex="0" role="region" aria-label=${label}>${pieces.map(([kind, piece]) => (kind ? html`<span class=${`json-${kind}`}>${piece}</span>` : piece))}</pre>
+    <pre tabindex="0" role="group" aria-label=${label}>${pieces.map(([kind, piece]) => (kind ? html`<span class=${`json-${kind}`}>${piece}</span>` : piece))}</pre>
     <button type="button" class="btn small icon copy-json" aria-label=${`Copy ${label}`} title="Copy" onClick=${copy}><${Icon} name="copy" size=${14} /></button>
     ${shown.length < text.length && html`<button type="button" class="btn small" onClick=${() => setAll(true)}>Show all ${bytes(text.length)}</button>`}
   </div>`;

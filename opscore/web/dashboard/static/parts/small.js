@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "../core/html.js";
 import { now } from "../core/clock.js";
 import { NOTHING, duration, exactTime, relative, shortId } from "../core/format.js";
-import { href } from "../core/router.js";
+import { href, isLanding } from "../core/router.js";
 import { bind } from "../core/keyboard.js";
 import { Icon } from "./icons.js";
 import { say } from "./toasts.js";
@@ -151,12 +151,22 @@ export function Tabs({ label, tabs, value, onChoose }) {
   </div>`;
 }
 
+/** What a tab shows; filling where it scrolls by itself. */
+export function TabPanel({ tab, fill = false, children }) {
+  return html`<div id="tab-panel" role="tabpanel" aria-labelledby=${`tab-${tab}`} class=${fill ? "fill-panel" : ""}>${children}</div>`;
+}
+
 /** The head of a page: where it is, what it is, what can be done. The heading takes the focus after a visit. */
 export function PageHead({ crumbs, title, badge, lead, children }) {
+  const heading = useRef(null);
+  // On a visit; and again where the page's own head takes the place of the one it had while it was read.
+  useEffect(() => {
+    if (isLanding()) heading.current.focus({ preventScroll: true });
+  }, []);
   return html`<header class="page-head">
     <div class="titles">
       ${crumbs && html`<nav class="crumbs" aria-label="Breadcrumbs">${crumbs.map(({ to, name }) => html`<a key=${to} href=${to}>${name}</a>`)}</nav>`}
-      <h1 id="page-title" tabindex="-1"><span>${title}</span>${badge}</h1>
+      <h1 ref=${heading} id="page-title" tabindex="-1"><span>${title}</span>${badge}</h1>
       ${lead && html`<p class="lead">${lead}</p>`}
     </div>
     ${children && html`<div class="actions">${children}</div>`}

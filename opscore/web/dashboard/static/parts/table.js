@@ -60,7 +60,7 @@ export function Table(props) {
   const widths = [...(chosen ? ["18px"] : []), ...columns.map(({ width }) => width ?? "minmax(0, 1fr)")];
   const style = { "--cols": widths.join(" "), "--phone-cols": `${chosen ? "24px " : ""}minmax(0, 1fr) auto`, "--least": least ?? "0" };
   return html`<div class="table-frame" data-testid=${testid}>
-    <div class="table" role="table" aria-label=${label} aria-rowcount=${rows.length + 1} ref=${frame} onScroll=${scrolled} style=${style} tabindex="-1">
+    <div class="table" role="table" aria-label=${label} aria-rowcount=${rows.length + 1} ref=${frame} onScroll=${scrolled} style=${style} tabindex="0">
       <div class="thead" role="rowgroup">
         <div class="tr" role="row" aria-rowindex="1">
           ${chosen && html`<div class="th tick" role="columnheader"><${TickAll} ...${props} /></div>`}

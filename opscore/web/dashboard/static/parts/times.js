@@ -21,12 +21,12 @@ export function Times({ query, title, name, single = false }) {
 
 function Kinds({ row }) {
   return html`<p class="muted">${plural(row.count, "call")}, ${row.failures ? html`<span class="bad-text">${short(row.failures)} failed</span>` : "none failed"}, ${plural(row.retries, "retry", "retries")}</p>
-    <div class="times-scroll" tabindex="0" role="region" aria-label="Percentiles"><table class="times"><thead><tr><th scope="col">Time</th><th scope="col">Median</th><th scope="col">95 %</th><th scope="col">99 %</th><th scope="col">Most</th><th scope="col">Mean</th></tr></thead>
+    <div class="times-scroll" tabindex="0" role="group" aria-label="Percentiles"><table class="times"><thead><tr><th scope="col">Time</th><th scope="col">Median</th><th scope="col">95 %</th><th scope="col">99 %</th><th scope="col">Most</th><th scope="col">Mean</th></tr></thead>
       <tbody>${KINDS.map(([id, title]) => html`<tr key=${id}><th scope="row">${title}</th>${["p50", "p95", "p99", "max", "mean"].map((part) => html`<td key=${part}>${duration(row[id]?.[part])}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
 function Rows({ rows, name }) {
-  return html`<div class="times-scroll" tabindex="0" role="region" aria-label="Percentiles"><table class="times"><thead><tr><th scope="col">Node</th><th scope="col">Calls</th><th scope="col">Failed</th><th scope="col">Queued 95 %</th><th scope="col">Call median</th><th scope="col">Call 95 %</th><th scope="col">Most</th></tr></thead>
+  return html`<div class="times-scroll" tabindex="0" role="group" aria-label="Percentiles"><table class="times"><thead><tr><th scope="col">Node</th><th scope="col">Calls</th><th scope="col">Failed</th><th scope="col">Queued 95 %</th><th scope="col">Call median</th><th scope="col">Call 95 %</th><th scope="col">Most</th></tr></thead>
     <tbody>${rows.map((row) => html`<tr key=${name(row)}><th scope="row">${name(row)}</th><td>${short(row.count)}</td><td class=${row.failures ? "bad-text" : ""}>${short(row.failures)}</td>
       <td>${duration(row.queue_ms?.p95)}</td><td>${duration(row.call_ms?.p50)}</td><td>${duration(row.call_ms?.p95)}</td><td>${duration(row.call_ms?.max)}</td></tr>`)}</tbody></table></div>`;
 }
