@@ -1,0 +1,105 @@
+"""One Chromium for all browser tests, a fresh context for each, and one server on which most of them look."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, AsyncIterator, Awaitable, Callable, Optional
+
+import pytest
+import pytest_asyncio
+from stage import ADMIN, Stage
+from watching import Watch
+
+playwright = pytest.importorskip("playwright.async_api", reason="Playwright is not installed")
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE = 15_000.0
+WIDE, NARROW = 1400, 390
+
+Visit = Callable[..., Awaitable[Any]]
+
+
+def chromium() -> str:
+    """Where the browser is; without one the tests are skipped, in CI they fail."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        reason = f"There is no Chromium: none of {', '.join(NAMES)} is in PATH."
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Any]:
+    """The browser."""
+    path = chromium()
+    async with playwright.async_playwright() as started:
+        launched = await started.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield launched
+        await launched.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stage(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """A server with agents, flows, keys and executions of each kind."""
+    async with Stage(tmp_path_factory.mktemp("stage")).open() as opened:
+        await opened.set_up()
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def watch(stage: Stage) -> AsyncIterator[Watch]:
+    """What the pages did that they must not; whatever is seen fails the test."""
+    watching = Watch(stage.url)
+    yield watching
+    assert watching.seen == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(browser: Any, stage: Stage, watch: Watch) -> AsyncIterator[Visit]:
+    """Opens a page of the dashboard in a browser of its own: ``await visit("flows/onboarding", key=stage.reader)``."""
+    contexts = []
+
+    async def go(
+        place: str = "overview",
+        key: Optional[str] = ADMIN,
+        width: int = WIDE,
+        scheme: str = "light",
+        url: str = stage.url,
+    ) -> Any:
+        context = await browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+            locale="en-GB",
+            timezone_id="UTC",
+        )
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        await watch.over(context)
+        page = await context.new_page()
+        if key is not None:
+            await page.add_init_script(f'sessionStorage.setItem("opscore.key", {key!r})')
+        await page.goto(f"{url}/#/{place}")
+        return page
+
+    yield go
+    for context in contexts:
+        await context.close()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Where a server of a test's own keeps its file."""
+    return tmp_path
