@@ -16,7 +16,6 @@ from opscore.domain.executions import FINAL, Execution, Message, NewExecution, W
 from opscore.domain.flows import Finding, FlowVersion, Report
 from opscore.domain.instants import SECOND, show
 from opscore.domain.keys import Key
-from opscore.domain.performance import timing
 from opscore.domain.ports import ExecutionTotals
 from opscore.operations.executions import NodeResult
 from opscore.operations.overview import Status
@@ -145,7 +144,6 @@ def node_result(result: NodeResult) -> Json:
         "error_message": step.error_message,
         "error_code": step.error_code,
         "execution_time_ms": spent,
-        "timing": timing(step.created_at, step.started_at, step.completed_at)._asdict(),
         "created_at": show(step.created_at),
         "started_at": show(step.started_at),
         "completed_at": show(step.completed_at),
