@@ -8,6 +8,7 @@ from typing import Any, Iterator
 import pytest
 
 import opscore_sdk
+from opscore_sdk import client
 
 HEAVY = "aiohttp multidict yarl"
 SERVER = """
@@ -100,6 +101,12 @@ def public(kind: type) -> Iterator[tuple[str, Any]]:
 def test_the_public_names() -> None:
     """Names come and go only with this list."""
     assert sorted(opscore_sdk.__all__) == sorted(NAMES.split())
+
+
+def test_the_module_of_the_first_sdk() -> None:
+    """Users of the first SDK import both clients from ``opscore_sdk.client``; they are those of the package."""
+    assert sorted(client.__all__) == ["OpsCoreClientAsync", "OpsCoreClientSync"]
+    assert {name: getattr(client, name) for name in client.__all__}.items() <= vars(opscore_sdk).items()
 
 
 @pytest.mark.parametrize("name", METHODS)
