@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from typing import Any, AsyncIterator, Awaitable, Callable, Optional
 
 import pytest
@@ -27,6 +26,11 @@ PATIENCE = 15_000.0
 WIDE, NARROW = 1400, 390
 
 Visit = Callable[..., Awaitable[Any]]
+
+
+async def to(page: Any, place: str) -> None:
+    """Go to another place of the page that is open, as a link does."""
+    await page.evaluate("(place) => { location.hash = `#/${place}`; }", place)
 
 
 def chromium() -> str:
@@ -52,7 +56,8 @@ async def browser() -> AsyncIterator[Any]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stage(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """A server with agents, flows, keys and executions of each kind."""
+    """A server with agents, flows and keys; none without a browser that looks at it."""
+    assert browser.is_connected()
     async with Stage(tmp_path_factory.mktemp("stage")).open() as opened:
         await opened.set_up()
         yield opened
@@ -68,7 +73,7 @@ async def watch(stage: Stage) -> AsyncIterator[Watch]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Any, stage: Stage, watch: Watch) -> AsyncIterator[Visit]:
-    """Opens a page of the dashboard in a browser of its own: ``await visit("flows/onboarding", key=stage.reader)``."""
+    """What opens a place in a context of its own: a key, a width and a colour scheme can be given."""
     contexts = []
 
     async def go(
@@ -97,9 +102,3 @@ async def visit(browser: Any, stage: Stage, watch: Watch) -> AsyncIterator[Visit
     yield go
     for context in contexts:
         await context.close()
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """Where a server of a test's own keeps its file."""
-    return tmp_path

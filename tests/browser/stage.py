@@ -16,13 +16,13 @@ ADMIN = "admin-key-of-the-browser-tests"
 LIMIT = 20.0
 
 AGENTS: dict[str, dict[str, Any]] = {
-    "intake": {"name": "Intake desk", "description": "Reads applications.", "capabilities": ["reading"], "version": "1.4.0"},
-    "checker": {"name": "Checker", "description": "Takes its time.", "capabilities": ["checking", "reading"], "max_concurrency": 20},
-    "bureau": {"name": "Credit bureau", "description": "Says no.", "capabilities": ["scoring"], "metadata": {"team": "risk"}},
-    "writer": {"name": "Letter writer", "capabilities": ["writing"], "version": "0.9.2"},
+    "intake": {"name": "Intake desk", "capabilities": ["reading"], "version": "1.4.0"},
+    "checker": {"name": "Checker", "description": "Takes its time.", "capabilities": ["checking", "reading"]},
+    "bureau": {"name": "Credit bureau", "description": "Says no.", "metadata": {"team": "risk", "floor": 3}},
+    "writer": {"name": "Letter writer", "capabilities": ["writing"], "version": "0.9.2", "max_concurrency": 20},
     "courier": {"name": "Courier", "description": "Nobody listens there.", "capabilities": ["delivery"]},
-}  # fmt: skip
-ONCE = {"max_attempts": 1}
+}
+CHECKS = ("check_name", "check_home", "check_job", "check_debt")
 FLOWS: list[dict[str, Any]] = [
     {
         "flow_id": "onboarding",
@@ -40,8 +40,8 @@ FLOWS: list[dict[str, Any]] = [
         "description": "Four checks at once.",
         "nodes": [
             {"id": "begin", "type": "input"},
-            *[{"id": f"check_{one}", "agent_id": "intake", "depends_on": ["begin"]} for one in ("name", "home", "job", "debt")],
-            {"id": "sum", "type": "output", "depends_on": ["check_name", "check_home", "check_job", "check_debt"]},
+            *[{"id": one, "agent_id": "intake", "depends_on": ["begin"]} for one in CHECKS],
+            {"id": "sum", "type": "output", "depends_on": list(CHECKS)},
         ],
     },
     {
@@ -53,7 +53,11 @@ FLOWS: list[dict[str, Any]] = [
             {"id": "letter", "agent_id": "writer", "depends_on": ["score"]},
         ],
     },
-    {"flow_id": "approval", "description": "Waits for the checker.", "nodes": [{"id": "approve", "agent_id": "checker"}]},
+    {
+        "flow_id": "approval",
+        "description": "Waits for the checker.",
+        "nodes": [{"id": "approve", "agent_id": "checker"}],
+    },
     {
         "flow_id": "delivery",
         "description": "Waits for an agent that is not there.",

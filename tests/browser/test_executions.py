@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 
 import pytest
 from conftest import Visit
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 from stage import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-def node(page: Page, node_id: str) -> str:
-    return f'[data-testid="graph"] [data-node="{node_id}"]'
+def node(page: Page, node_id: str) -> Locator:
+    """A node of the graph on an execution's page."""
+    return page.get_by_test_id("graph").locator(f'[data-node="{node_id}"]')
+
+
+def is_(status: str) -> re.Pattern[str]:
+    """What the class of a node in this state matches."""
+    return re.compile(rf"\bis-{status}\b")
 
 
 async def test_a_run_is_started_and_watched_to_its_end(visit: Visit, stage: Stage) -> None:
@@ -25,15 +33,15 @@ async def test_a_run_is_started_and_watched_to_its_end(visit: Visit, stage: Stag
     execution_id = page.url.rpartition("/")[2]
     badge = page.locator("h1 [data-state]")
     await expect(badge).to_have_attribute("data-state", "running")
-    await expect(page.locator(node(page, "intake"))).to_have_class(_is("completed"))
-    await expect(page.locator(node(page, "check"))).to_have_class(_is("running"))
-    await expect(page.locator(node(page, "letter"))).to_have_class(_is("pending"))
+    await expect(node(page, "intake")).to_have_class(is_("completed"))
+    await expect(node(page, "check")).to_have_class(is_("running"))
+    await expect(node(page, "letter")).to_have_class(is_("pending"))
     stage.cast.let(execution_id)
     await expect(badge).to_have_attribute("data-state", "completed")
-    await expect(page.locator(node(page, "letter"))).to_have_class(_is("completed"))
+    await expect(node(page, "letter")).to_have_class(is_("completed"))
     await page.get_by_role("tab", name="Input and output").click()
-    await expect(page.get_by_role("region", name="input", exact=True)).to_contain_text("Ada Lovelace")
-    await expect(page.get_by_role("region", name="output", exact=True)).to_contain_text('"by": "writer"')
+    await expect(page.get_by_label("input", exact=True)).to_contain_text("Ada Lovelace")
+    await expect(page.get_by_label("output", exact=True)).to_contain_text('"by": "writer"')
     assert await page.evaluate("() => window.samePage")
     answer = await stage.call("GET", f"/executions/{execution_id}")
     assert answer["input_data"] == {"applicant": "Ada Lovelace"}
@@ -49,8 +57,8 @@ async def test_a_failure_says_where_and_why(visit: Visit, stage: Stage) -> None:
     step = page.get_by_test_id("step")
     await expect(step.get_by_role("heading", name="Step score")).to_be_visible()
     await expect(step).to_contain_text("BUREAU_CLOSED")
-    await expect(page.locator(node(page, "score"))).to_have_class(_is("failed"))
-    await expect(page.locator(node(page, "letter"))).to_have_class(_is("skipped"))
+    await expect(node(page, "score")).to_have_class(is_("failed"))
+    await expect(node(page, "letter")).to_have_class(is_("skipped"))
 
 
 async def test_a_run_that_waits_says_for_whom(visit: Visit, stage: Stage) -> None:
@@ -79,7 +87,7 @@ async def test_a_run_is_cancelled_with_a_reason(visit: Visit, stage: Stage) -> N
 
 
 async def test_a_run_is_started_again_with_the_same_input(visit: Visit, stage: Stage) -> None:
-    """ "Start again" begins another execution of the flow with what the first one was given."""
+    """The button "Start again" begins another execution of the flow with what the first one was given."""
     given = {"name": "Grace", "deep": {"numbers": [1, 2.5, None], "text": "ü\n\u2028"}}
     first = await stage.start("echo", wait=10, **given)
     page = await visit(f"executions/{first}")
@@ -114,8 +122,7 @@ async def test_what_is_selected_is_cancelled_at_once(visit: Visit, stage: Stage)
 async def test_lists_are_paged_and_searched(visit: Visit, stage: Stage) -> None:
     """Scrolling reads on past the first page; a search finds one among many, and its address can be shared."""
     count = 130
-    for number in range(count):
-        await stage.start("screening", number=number)
+    await asyncio.gather(*[stage.start("screening", number=number) for number in range(count)])
     await stage.start("scoring", wait=10)
     page = await visit("executions?flow=screening")
     table = page.get_by_role("table", name="executions")
@@ -159,9 +166,3 @@ async def test_the_form_helps(visit: Visit, stage: Stage) -> None:
     await expect(start).to_be_disabled()
     await field.fill("[1]")
     await expect(page.locator("#input-json-wrong")).to_contain_text("object")
-
-
-def _is(status: str) -> object:
-    import re
-
-    return re.compile(rf"\bis-{status}\b")

@@ -54,7 +54,7 @@ async def test_a_wrong_key_is_refused_and_forgotten(visit: Visit, watch: Watch) 
 
 
 async def test_a_revoked_key_leads_back_to_sign_in(visit: Visit, stage: Stage, watch: Watch) -> None:
-    """A key that is revoked while its page is open brings up the sign-in page; the next key is back at the same place."""
+    """A key that is revoked while its page is open brings up the sign-in page; the next key is back where it was."""
     watch.refusals = {401}
     made = await stage.key("read")
     page = await visit("flows", key=None)

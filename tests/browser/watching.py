@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Dialog, Page, Request
 
-_VIOLATION = """document.addEventListener("securitypolicyviolation", (event) =>
-  window.__violated(`${event.effectiveDirective} ${event.blockedURI} ${event.sample} at ${event.sourceFile}:${event.lineNumber}`));"""
+_VIOLATION = """document.addEventListener("securitypolicyviolation", (event) => window.__violated(
+  `${event.effectiveDirective} ${event.blockedURI} ${event.sample} at ${event.sourceFile}:${event.lineNumber}`));"""
 _RAN = """window.__ran = () => window.__script("ran");"""
 _REFUSAL = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
 _CUT = re.compile(
@@ -27,11 +27,16 @@ class Watch:
     def __init__(self, url: str) -> None:
         self.seen: list[str] = []
         self.requests: list[str] = []
+        self.methods: set[str] = set()
         self.refusals: set[int] = set()
         """Statuses that a test provokes: the browser writes each refused request on its console."""
         self.cuts = False
         """Whether a test cuts connections."""
-        self._origin = urlsplit(url).netloc
+        self._origins = {urlsplit(url).netloc}
+
+    def also(self, url: str) -> None:
+        """Another server that a test looks at."""
+        self._origins.add(urlsplit(url).netloc)
 
     async def over(self, context: BrowserContext) -> None:
         """Watch all pages of a context."""
@@ -62,8 +67,9 @@ class Watch:
 
     def _request(self, request: Request) -> None:
         self.requests.append(request.url)
+        self.methods.add(request.method)
         parts = urlsplit(request.url)
-        if parts.scheme not in {"data", "about", "blob"} and parts.netloc != self._origin:
+        if parts.scheme not in {"data", "about", "blob"} and parts.netloc not in self._origins:
             self.seen.append(f"a request to {request.url[:200]}")
 
 
