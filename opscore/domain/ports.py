@@ -15,6 +15,7 @@ from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
 from opscore.domain.overview import Bucket, Picture
+from opscore.domain.performance import Sample, SampleQuery
 from opscore.domain.tasks import OpenTask
 
 # -- time and chance ------------------------------------------------------------------------------
@@ -207,6 +208,9 @@ class Store(Protocol):
 
     async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
         """What is so of all executions at one moment, with counts for each span and the newest failures."""
+
+    async def sample(self, query: SampleQuery) -> Sample:
+        """The newest steps that ended since an instant, and the executions they belong to that have ended too."""
 
     async def prune(self, ended_before: Instant, now: Instant, limit: int) -> int:
         """Delete up to ``limit`` executions that ended before an instant, and expired keys; how many went."""
