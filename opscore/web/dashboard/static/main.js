@@ -5,6 +5,7 @@ import { go, href, route, visits } from "./core/router.js";
 import { refused, signIn, key, who } from "./core/session.js";
 import { Frame, PAGES } from "./parts/frame.js";
 import { Empty, Failed, Loading } from "./parts/states.js";
+import { PageHead } from "./parts/small.js";
 import { Toasts } from "./parts/toasts.js";
 import { useResource } from "./core/resource.js";
 import { Agent } from "./pages/agent.js";
@@ -56,7 +57,7 @@ function Page() {
   if (One) return html`<${One} key=${`${page}/${id}`} id=${id} />`;
   const All = id ? undefined : ALL[page];
   if (All) return html`<${All} key=${page} />`;
-  return html`<div class="page"><${Empty} icon="unknown" title="There is no such page"><a href=${href("overview")}>To the overview</a></${Empty}></div>`;
+  return html`<div class="page"><${PageHead} title="Not found" /><${Empty} icon="unknown" title="There is no such page"><a href=${href("overview")}>To the overview</a></${Empty}></div>`;
 }
 
 if (!location.hash) go(href("overview"), { replace: true });

@@ -6,7 +6,7 @@ import { useResource, useStream } from "../core/resource.js";
 import { href, route, setQuery } from "../core/router.js";
 import { mayWrite } from "../core/session.js";
 import { Confirm } from "../parts/dialogs.js";
-import { Chips, Choice, Copy, PageHead, Search, Time, Took } from "../parts/small.js";
+import { Chips, Choice, PageHead, Search, Time, Took } from "../parts/small.js";
 import { Badge, Empty, Failed, Loading } from "../parts/states.js";
 import { Table, counted } from "../parts/table.js";
 import { complain, say } from "../parts/toasts.js";
@@ -93,7 +93,7 @@ const nameOf = ({ execution_id: id, flow_id: flow }) => `${flow} ${id}`;
 const COLUMNS = [
   { id: "status", title: "Status", width: "112px", phone: "end", cell: ({ status }) => html`<${Badge} state=${status} />` },
   { id: "flow", title: "Flow", width: "minmax(120px, 1fr)", phone: "main", cell: (row) => html`<a class="row-link" href=${hrefOf(row)} title=${row.execution_id}>${row.flow_id}</a>` },
-  { id: "id", title: "Execution", width: "128px", cell: ({ execution_id: id }) => html`<${Copy} text=${id} label="id">${`…${id.slice(-10)}`}</${Copy}>` },
+  { id: "id", title: "Execution", width: "108px", cell: ({ execution_id: id }) => html`<span class="mono muted" title=${id}>…${id.slice(-10)}</span>` },
   { id: "note", title: "What", width: "minmax(160px, 2fr)", phone: "sub", cell: (row) => html`<${Note} row=${row} />` },
   { id: "created", title: "Created", width: "92px", end: true, phone: "note", cell: ({ created_at: at }) => html`<${Time} at=${at} />` },
   { id: "took", title: "Took", width: "88px", end: true, cell: (row) => (row.started_at ? html`<${Took} from=${row.started_at} to=${row.completed_at} />` : html`<span class="faint">–</span>`) },

@@ -35,7 +35,7 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
   const view = useRef({ x: 0, y: 0, scale: 1, touched: false }).current;
   const [size, setSize] = useState(null);
   const [sight, setSight] = useState(null);
-  const [far, setFar] = useState(false);
+  const [far, setFar] = useState(null);
   const [large, setLarge] = useState(false);
   const [current, setCurrent] = useState(null);
   const drawn = useRef(new Map()).current;
@@ -46,7 +46,7 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
   const plan = useMemo(() => {
     drawn.clear();
     const made = layout(nodes, edges, node);
-    return { ...made, paths: made.lines.map((line) => ({ ...line, path: curve(line.points, down) })), ...neighbours(nodes, edges) };
+    return { ...made, paths: made.lines.map((line) => ({ ...line, edge: bounds(line.points), path: curve(line.points, down), line: line.points.map(({ x, y }, index) => `${index ? "L" : "M"}${Math.round(x)} ${Math.round(y)}`).join("") })), ...neighbours(nodes, edges) };
   }, [nodes, edges, down]);
 
   useLayoutEffect(() => {
@@ -56,9 +56,10 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
   }, []);
 
   const apply = () => {
-    camera.current?.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`);
+    if (!size) return;
+    camera.current.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`);
     setFar(view.scale < FAR);
-    if (size) setSight((now) => cells(now, view, size, nodes.length));
+    setSight((now) => cells(now, view, size, nodes.length));
   };
   const whole = () => Math.min(1, (size.width - 2 * PAD) / plan.width, (size.height - 2 * PAD) / plan.height);
   const centre = (scale) => {
@@ -151,12 +152,23 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
   };
 
   const stop = current !== null && plan.places.has(current) ? current : selected !== null && plan.places.has(selected) ? selected : nodes[0]?.id;
-  const shown = nodes.filter(({ id }) => id === stop || inSight(sight, plan.places.get(id), box));
+  // Many nodes from far away are a few paths, one for each tone, and the one that keyboards can reach.
+  const crowd = far && nodes.length > DRAW_ALL;
+  const shown = far === null ? [] : nodes.filter(({ id }) => id === stop || id === selected || (!crowd && inSight(sight, plan.places.get(id), box)));
+  const pick = (event) => {
+    if (!crowd || event.target.closest("[data-node]")) return;
+    const { left, top } = frame.current.getBoundingClientRect();
+    const x = (event.clientX - left - view.x) / view.scale;
+    const y = (event.clientY - top - view.y) / view.scale;
+    const found = nodes.find(({ id }) => covers(plan.places.get(id), box, x, y));
+    if (found) onSelect(found.id);
+  };
   const height = plan.height ? `${Math.min(MOST_HEIGHT, Math.max(LEAST_HEIGHT, plan.height + 110))}px` : `${LEAST_HEIGHT}px`;
   return html`<div class=${`graph${large ? " large" : ""}${far ? " far" : ""}`} style=${large ? { height: "" } : { height }} ref=${frame} onKeyDown=${keyed} data-testid="graph">
-    <svg width="100%" height="100%" role="group" aria-label=${`${label}: ${plural(nodes.length, "node")}`}>
+    <svg width="100%" height="100%" onClick=${pick} role="group" aria-label=${`${label}: ${plural(nodes.length, "node")}`}>
       <g ref=${camera}>
-        <${Edges} paths=${plan.paths} states=${states} />
+        ${far !== null && html`<${Edges} paths=${crowd || sight === null ? plan.paths : plan.paths.filter(({ edge }) => touches(sight, edge))} states=${states} straight=${crowd} />`}
+        ${crowd && html`<${Crowd} nodes=${nodes} places=${plan.places} states=${states} box=${box} />`}
         ${shown.map((one) => draw(drawn, one, { place: plan.places.get(one.id), box, state: states.get(one.id), selected: one.id === selected, stop: one.id === stop, onSelect, setCurrent }))}
       </g>
     </svg>
@@ -195,6 +207,14 @@ function inSight(sight, place, box) {
   return place.x + box.width > sight.left && place.x < sight.right && place.y + box.height > sight.top && place.y < sight.bottom;
 }
 
+function bounds(points) {
+  const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
+  return { left: Math.min(...xs), right: Math.max(...xs), top: Math.min(...ys), bottom: Math.max(...ys) };
+}
+
+const touches = (sight, { left, right, top, bottom }) => right > sight.left && left < sight.right && bottom > sight.top && top < sight.bottom;
+const covers = ({ x, y }, { width, height }, atX, atY) => atX >= x && atX <= x + width && atY >= y && atY <= y + height;
+
 function neighbours(nodes, edges) {
   const next = new Map(nodes.map(({ id }) => [id, []]));
   const before = new Map(nodes.map(({ id }) => [id, []]));
@@ -218,14 +238,25 @@ function beside(places, id, side, down) {
   return found;
 }
 
-function Edges({ paths, states }) {
+function Crowd({ nodes, places, states, box }) {
+  const tones = new Map();
+  for (const { id } of nodes) {
+    const status = states.get(id)?.status;
+    const name = status === undefined || status === "pending" || status === "skipped" ? "none" : tone(status);
+    const { x, y } = places.get(id);
+    tones.set(name, `${tones.get(name) ?? ""}M${Math.round(x)} ${Math.round(y)}h${box.width}v${box.height}h-${box.width}z`);
+  }
+  return [...tones].map(([name, path]) => html`<path key=${name} class=${`crowd tone-${name}`} d=${path} />`);
+}
+
+function Edges({ paths, states, straight }) {
   const kinds = { plain: "", done: "", live: "" };
-  for (const { from, to, path } of paths) {
+  for (const { from, to, path, line } of paths) {
     const [one, other] = [states.get(from)?.status, states.get(to)?.status];
     const kind = one === "completed" && (other === "running" || other === "waiting") ? "live" : one === "completed" && other && other !== "pending" && other !== "skipped" ? "done" : "plain";
-    kinds[kind] += path;
+    kinds[kind] += straight ? line : path;
   }
-  return Object.entries(kinds).map(([kind, path]) => html`<path key=${kind} class=${`edge ${kind}`} d=${path || "M0 0"} />`);
+  return Object.entries(kinds).map(([kind, path]) => html`<path key=${kind} class=${`edge ${kind}${straight ? " thin" : ""}`} d=${path || "M0 0"} />`);
 }
 
 // The same facts give the same piece of markup, which preact then passes over.

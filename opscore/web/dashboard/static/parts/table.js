@@ -7,7 +7,7 @@ import { bind } from "../core/keyboard.js";
 import { whole } from "../core/format.js";
 import { Icon } from "./icons.js";
 
-const SPARE = 10;
+const SPARE = 6;
 const NEAR_END = 20;
 
 /** A table.
@@ -55,6 +55,20 @@ export function Table(props) {
   useEffect(scrolled, [rows.length]);
   useWalk(frame, rows, view, chosen && props);
 
+  // A row whose facts did not change is the same piece of markup as before, which preact passes over.
+  const drawn = useRef(new Map());
+  const before = drawn.current;
+  drawn.current = new Map();
+  const draw = (row, index) => {
+    const key = rowKey(row);
+    const ticked = chosen?.has(key);
+    const kept = before.get(key);
+    const same = kept && kept.row === row && kept.index === index && kept.ticked === ticked && kept.columns === columns;
+    const markup = same ? kept.markup : html`<${Row} key=${key} ...${props} row=${row} index=${index} />`;
+    drawn.current.set(key, { row, index, ticked, columns, markup });
+    return markup;
+  };
+
   const end = Math.min(rows.length, view.first + view.count);
   const first = Math.min(view.first, Math.max(0, rows.length - view.count));
   const widths = [...(chosen ? ["18px"] : []), ...columns.map(({ width }) => width ?? "minmax(0, 1fr)")];
@@ -69,7 +83,7 @@ export function Table(props) {
       </div>
       <div class="tbody" role="rowgroup">
         <div style=${{ height: `${first * view.height}px` }} role="presentation"></div>
-        ${rows.slice(first, end).map((row, index) => html`<${Row} key=${rowKey(row)} row=${row} index=${first + index} ...${props} />`)}
+        ${rows.slice(first, end).map((row, index) => draw(row, first + index))}
         <div style=${{ height: `${(rows.length - end) * view.height}px` }} role="presentation"></div>
       </div>
     </div>
