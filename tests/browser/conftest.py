@@ -25,12 +25,18 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 15_000.0
 WIDE, NARROW = 1400, 390
 
+_GO = """(place) => new Promise((done) => {
+  if (location.hash === `#/${place}`) done();
+  addEventListener("hashchange", () => requestAnimationFrame(() => requestAnimationFrame(done)), { once: true });
+  location.hash = `#/${place}`;
+})"""
+
 Visit = Callable[..., Awaitable[Any]]
 
 
 async def to(page: Any, place: str) -> None:
-    """Go to another place of the page that is open, as a link does."""
-    await page.evaluate("(place) => { location.hash = `#/${place}`; }", place)
+    """Go to another place of the page that is open, as a link does; when this returns, it has been drawn."""
+    await page.evaluate(_GO, place)
 
 
 def chromium() -> str:

@@ -39,7 +39,9 @@ async def test_a_key_that_may_only_read_sees_no_button_that_writes(visit: Visit,
         await expect(page.get_by_label("Loading")).to_have_count(0)
         main = page.get_by_role("main")
         buttons = main.get_by_role("button").or_(main.get_by_role("tab")).or_(main.get_by_role("checkbox"))
-        names = await buttons.evaluate_all("(all) => all.map((one) => one.getAttribute('aria-label') ?? one.innerText)")
+        names = await buttons.evaluate_all(
+            "(all) => all.map((one) => one.getAttribute('aria-label') ?? one.textContent)"
+        )
         assert not [name for name in names if WRITING.match(name.strip())], place
     await expect(main.get_by_role("table")).to_contain_text("approval")
     await page.keyboard.press("j")
