@@ -86,11 +86,12 @@ async def visit(browser: Any, stage: Stage, watch: Watch) -> AsyncIterator[Visit
         place: str = "overview",
         key: Optional[str] = ADMIN,
         width: int = WIDE,
+        height: int = 900,
         scheme: str = "light",
         url: str = stage.url,
     ) -> Any:
         context = await browser.new_context(
-            viewport={"width": width, "height": 900},
+            viewport={"width": width, "height": height},
             color_scheme=scheme,
             reduced_motion="reduce",
             locale="en-GB",

@@ -68,7 +68,10 @@ FLOWS: list[dict[str, Any]] = [
 
 
 class Cast:
-    """All agents in one HTTP server: ``/NAME/execute``. The checker answers an execution when it is let."""
+    """All agents in one HTTP server: ``/NAME/execute``, with anything in between.
+
+    The checker answers an execution when it is let, the bureau says no, the others echo.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, dict[str, Any]] = {}
@@ -80,8 +83,8 @@ class Cast:
     async def start(self) -> None:
         """Listen on a free port."""
         app = web.Application()
-        app.router.add_post("/{name}/execute", self._execute)
-        app.router.add_get("/{name}/health", self._health)
+        app.router.add_post("/{name:[^/]+}{more:.*}/execute", self._execute)
+        app.router.add_get("/{name:[^/]+}{more:.*}/health", self._health)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
