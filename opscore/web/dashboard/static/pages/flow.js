@@ -87,6 +87,7 @@ function NodeFacts({ node }) {
 const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 function Start({ flow, recent }) {
+  const graph = useResource((signal) => get(path`/flows/${flow.flow_id}/graph`, {}, { signal }), [flow.flow_id]);
   const inputs = useMemo(() => distinct(recent.data?.executions ?? []), [recent.data]);
   const [text, setText] = useState(null);
   const [error, setError] = useState(null);
@@ -144,11 +145,14 @@ function Start({ flow, recent }) {
           <span class="only-keys" aria-hidden="true"> <kbd>Ctrl</kbd> <kbd>Enter</kbd></span></div>
       </form>
     </${Panel}>
+    <div class="stack">
+    ${graph.data?.input_schema && html`<${Panel} title="What it takes"><${Json} value=${graph.data.input_schema} label="schema of the input" /></${Panel}>`}
     <${Panel} title="Last inputs" note="choose one to take it over" padded=${false}>
       ${inputs.length ? html`<ul class="inputs" data-testid="last-inputs">${inputs.map((one) => html`<li key=${one.execution_id}><button type="button" onClick=${() => change(pretty(one.input_data))}>
         <code>${JSON.stringify(one.input_data)}</code><span class="muted"><${Badge} state=${one.status} plain /><${Time} at=${one.created_at} /></span></button></li>`)}</ul>`
       : html`<${Empty} icon="executions" title="Not started yet">What it is started with appears here.</${Empty}>`}
     </${Panel}>
+    </div>
   </div>`;
 }
 

@@ -2,7 +2,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../core/html.js";
 import { get } from "../core/api.js";
 import { bind } from "../core/keyboard.js";
-import { exactTime, preciseTime, whole } from "../core/format.js";
+import { exactTime, plural, preciseTime, whole } from "../core/format.js";
 import { useStream } from "../core/resource.js";
 import { href } from "../core/router.js";
 import { Icon } from "./icons.js";
@@ -12,6 +12,7 @@ import { Empty, Failed, Loading } from "./states.js";
 
 const MOST = 10_000;
 const PAGE = 500;
+const SPARE = 12;
 const TONES = { DEBUG: "rest", INFO: "run", WARNING: "wait", ERROR: "bad", CRITICAL: "bad" };
 const MARKS = { DEBUG: "info", INFO: "info", WARNING: "warning", ERROR: "error", CRITICAL: "error" };
 const GONE = ["log_id", "timestamp", "level", "event", "message", "fields"];
@@ -29,16 +30,26 @@ export function LogLines({ query, inputs, empty, testid = "log" }) {
     const place = frame.current;
     if (!place) return;
     const height = Number.parseFloat(getComputedStyle(place).getPropertyValue("--line-height")) || 26;
-    const first = Math.max(0, Math.floor(place.scrollTop / height) - 15);
-    const count = Math.ceil(place.clientHeight / height) + 30;
+    const first = Math.max(0, Math.floor(place.scrollTop / height) - SPARE);
+    const count = Math.ceil(place.clientHeight / height) + 2 * SPARE;
     setView((now) => (now.first === first && now.count === count && now.height === height ? now : { first, count, height }));
-    follows.current = place.scrollTop + place.clientHeight > place.scrollHeight - 2 * height;
+  };
+  // Only a scroll says whether the end is to stay in sight; what grows below does not.
+  const scrolled = () => {
+    const place = frame.current;
+    follows.current = place.scrollTop + place.clientHeight > place.scrollHeight - 2 * view.height;
     setAtEnd(follows.current);
-    if (place.scrollTop < 20 * height) log.older();
+    measure();
+    if (place.scrollTop < 20 * view.height) log.older();
+  };
+  const toEnd = () => {
+    follows.current = true;
+    frame.current.scrollTop = frame.current.scrollHeight;
+    measure();
   };
   useLayoutEffect(() => {
     if (!frame.current) return undefined;
-    const watch = new ResizeObserver(measure);
+    const watch = new ResizeObserver(() => (follows.current ? toEnd() : measure()));
     watch.observe(frame.current);
     return () => watch.disconnect();
   }, [log.lines.length > 0]);
@@ -46,31 +57,36 @@ export function LogLines({ query, inputs, empty, testid = "log" }) {
   useLayoutEffect(() => {
     const place = frame.current;
     if (!place) return;
-    if (follows.current && !log.paused) place.scrollTop = place.scrollHeight;
+    if (follows.current && !log.paused) toEnd();
     else if (log.shift) place.scrollTop += log.shift * view.height;
     measure();
-  }, [log.lines]);
+  }, [log.lines, view.height]);
   useEffect(() => bind({ p: () => log.pause(!log.paused) }), [log.paused]);
-  const toEnd = () => {
-    follows.current = true;
-    frame.current.scrollTop = frame.current.scrollHeight;
-    measure();
+  // A line never changes: drawn once, it is the same piece of markup for as long as it is in sight.
+  const drawn = useRef(new Map());
+  const before = drawn.current;
+  drawn.current = new Map();
+  const draw = (line, is) => {
+    const key = `${line.log_id}${is ? "!" : ""}`;
+    const toggle = () => setOpen((now) => (now?.log_id === line.log_id ? null : line));
+    const markup = before.get(key) ?? html`<${Line} key=${line.log_id} line=${line} open=${is} onOpen=${toggle} />`;
+    drawn.current.set(key, markup);
+    return markup;
   };
-
   const { lines } = log;
   const shown = lines.slice(view.first, view.first + view.count);
   return html`<div class="log-frame" data-testid=${testid}>
     <div class="log-bar">
       <button type="button" class="btn small" aria-pressed=${String(log.paused)} title="p" onClick=${() => log.pause(!log.paused)}>
         <${Icon} name=${log.paused ? "play" : "paused"} size=${14} />${log.paused ? "Resume" : "Pause"}</button>
-      <span class="muted num" data-testid="log-count">${whole(lines.length)} lines${log.held ? `, ${whole(log.held)} more held back` : ""}</span>
+      <span class="muted num" data-testid="log-count">${plural(lines.length, "line")}${log.held ? `, ${whole(log.held)} more held back` : ""}</span>
       ${!atEnd && lines.length > 0 && html`<button type="button" class="btn small" onClick=${toEnd}><${Icon} name="down" size=${14} />To the newest</button>`}
     </div>
     ${log.error && !lines.length ? html`<${Failed} error=${log.error} retry=${log.reload} />`
     : !lines.length ? (log.loading ? html`<${Loading} lines=${10} />` : html`<${Empty} icon="logs" title="No log lines">${empty}</${Empty}>`)
-    : html`<div class="log" ref=${frame} onScroll=${measure} role="log" aria-live="off" aria-label="Log lines, newest last" tabindex="0">
+    : html`<div class="log" ref=${frame} onScroll=${scrolled} role="log" aria-live="off" aria-label="Log lines, newest last" tabindex="0">
         <div style=${{ height: `${view.first * view.height}px` }}></div>
-        ${shown.map((line) => html`<${Line} key=${line.log_id} line=${line} open=${open?.log_id === line.log_id} onOpen=${() => setOpen((now) => (now?.log_id === line.log_id ? null : line))} />`)}
+        ${shown.map((line) => draw(line, open?.log_id === line.log_id))}
         <div style=${{ height: `${Math.max(0, lines.length - view.first - view.count) * view.height}px` }}></div>
       </div>`}
     ${open && html`<${Details} line=${open} onClose=${() => setOpen(null)} />`}
