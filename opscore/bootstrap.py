@@ -13,10 +13,11 @@ from typing import Any, AsyncIterator, Callable, Mapping, Optional, Sequence
 import attrs
 from aiohttp import web
 
+from opscore.domain.capacity import Capacity
 from opscore.domain.errors import Invalid, InvalidFiles, StoreError
 from opscore.domain.files import Checked
 from opscore.domain.instants import Seconds
-from opscore.domain.ports import AgentProtocol, Directory
+from opscore.domain.ports import AgentProtocol, Directory, Observer
 from opscore.engine import Engine, FleetLimits, Limits, Probing, SystemClock, open_engine
 from opscore.folders import read_folder
 from opscore.operations import (
@@ -24,6 +25,7 @@ from opscore.operations import (
     Events,
     Executions,
     Flows,
+    Insight,
     Keys,
     Operations,
     Overview,
@@ -106,7 +108,7 @@ async def running_parts(
             agentkit=(settings.agentkit_api_url, settings.agentkit_api_key),
             probe_timeout=settings.probe_timeout,
         ) as protocols,
-        open_engine(store, protocols, clock, limits, _directory(settings, protocols)) as engine,
+        open_engine(store, protocols, clock, limits, _directory(settings, protocols), _observers()) as engine,
     ):
         keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
         if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
@@ -128,11 +130,27 @@ async def running_parts(
                 sessions=Sessions(store, engine, flows, executions),
                 executions=executions,
                 flows=flows,
+                insight=Insight(store, engine, protocols, clock, _capacity(settings)),
                 keys=keys,
                 overview=Overview(store, engine, clock),
             ),
             engine,
         )
+
+
+def _capacity(settings: Settings) -> Capacity:
+    return Capacity(
+        calls=settings.max_calls,
+        calls_per_agent=settings.max_calls_per_agent,
+        open_runs=settings.max_open_runs,
+        queued=settings.max_queued,
+        node_timeout=settings.node_timeout,
+    )
+
+
+def _observers() -> Sequence[Observer]:
+    """Whoever is told what the engine does."""
+    return ()
 
 
 def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:

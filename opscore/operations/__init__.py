@@ -8,12 +8,24 @@ from opscore.operations.agents import Agents
 from opscore.operations.events import Events
 from opscore.operations.executions import Executions
 from opscore.operations.flows import Flows
+from opscore.operations.insight import Insight
 from opscore.operations.keys import Keys
 from opscore.operations.overview import Overview
 from opscore.operations.sessions import Sessions
 from opscore.operations.webhook import Webhook
 
-__all__ = ["Agents", "Events", "Executions", "Flows", "Keys", "Operations", "Overview", "Sessions", "Webhook"]
+__all__ = [
+    "Agents",
+    "Events",
+    "Executions",
+    "Flows",
+    "Insight",
+    "Keys",
+    "Operations",
+    "Overview",
+    "Sessions",
+    "Webhook",
+]
 
 
 @attrs.frozen
@@ -24,6 +36,7 @@ class Operations:
     events: Events
     executions: Executions
     flows: Flows
+    insight: Insight
     keys: Keys
     overview: Overview
     sessions: Sessions
