@@ -164,13 +164,13 @@ class Engine:
         """Have ``on_change`` called after each commit about an execution, within the block."""
         return self._bell.listening(execution_id, on_change)
 
-    def carries(self, execution_id: str) -> bool:
-        """Whether a running execution is in the engine's care."""
-        return execution_id in self._conductor.runs
-
     def following(self, wanted: EventFilter, after: int, on_news: Callable[[], object]) -> ContextManager[Follower]:
         """Follow the feed within the block: ``on_news`` is called when wanted events can be read."""
         return self._feed.following(wanted, after, on_news)
+
+    def carries(self, execution_id: str) -> bool:
+        """Whether a running execution is in the engine's care."""
+        return execution_id in self._conductor.runs
 
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now."""

@@ -16,6 +16,7 @@ from processes import Agent, Client, Server, flow
 KILLS = int(os.environ.get("OPSCORE_KILLS", "10"))
 CUTS = int(os.environ.get("OPSCORE_CUTS", "500"))
 CLIENTS = 4
+AT_ONCE = 40
 CHAIN = flow("chain", {"a": [], "b": ["a"]})
 
 
@@ -64,6 +65,35 @@ class Reader:
             block = {}
 
 
+class Load:
+    """Clients that start as many executions as they are allowed: cut readers get but a few events a connection."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._allowed = asyncio.Semaphore(0)
+        self._is_over = False
+        self.workers = [asyncio.ensure_future(self._work()) for _ in range(CLIENTS)]
+
+    def allow(self, count: int) -> None:
+        """So many more."""
+        for _ in range(count):
+            self._allowed.release()
+
+    async def end(self) -> None:
+        """Let what has begun be answered."""
+        self._is_over = True
+        self.allow(CLIENTS)
+        await asyncio.gather(*self.workers)
+
+    async def _work(self) -> None:
+        while await self._allowed.acquire() and not self._is_over:
+            try:
+                await self._client.call("POST", "/flows/execute?wait=5", {"flow_id": "chain", "input_data": {}})
+            except (aiohttp.ClientError, ConnectionError):
+                self.allow(1)
+                await asyncio.wait({asyncio.ensure_future(asyncio.Event().wait())}, timeout=0.02)
+
+
 async def pages(client: Client, query: str = "") -> tuple[list[dict[str, Any]], int]:
     """All wanted events by pages, and the last place."""
     events: list[dict[str, Any]] = []
@@ -84,44 +114,29 @@ async def test_readers_of_all_events_miss_nothing_over_cuts_and_kill_9(tmp_path:
     await agent.start()
     await server.start()
     chance = random.Random(20261128)
-    proxy, other = Proxy(server.port, 13, 3000), Proxy(server.port, 14, 20_000)
-    over = asyncio.Event()
+    proxy, other = Proxy(server.port, 13, 5000), Proxy(server.port, 14, 20_000)
     whole, ends, direct = Reader(), Reader("?type=execution.completed"), Reader()
     begun = time.monotonic()
-    async with Client(server.url) as client, proxy.listening(), other.listening():
+    async with Client(server.url) as client, proxy.listening(), other.listening(), _session() as session:
         await client.define(agent.url, CHAIN)
-
-        async def work() -> None:
-            while not over.is_set():
-                try:
-                    await client.call("POST", "/flows/execute?wait=5", {"flow_id": "chain", "input_data": {}})
-                except (aiohttp.ClientError, ConnectionError):
-                    await asyncio.wait({asyncio.ensure_future(over.wait())}, timeout=0.02)
-
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=30)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            readers = [
-                asyncio.ensure_future(one.follow(session, url))
-                for one, url in ((whole, proxy.url), (ends, other.url), (direct, server.url))
-            ]
-            workers = [asyncio.ensure_future(work()) for _ in range(CLIENTS)]
-            for _ in range(KILLS):
-                await asyncio.wait(workers, timeout=chance.uniform(0.1, 0.4))
-                await server.kill()
-                await server.start()
-            while proxy.cuts < CUTS:
-                await asyncio.wait([*workers, *readers], timeout=0.05)
-            over.set()
-            await asyncio.gather(*workers)
-            expected, newest = await _at_rest(client)
-            completed, _ = await pages(client, "&type=execution.completed")
-            for reader in (whole, direct):
-                await reader.reached(newest)
-            await ends.reached(completed[-1]["position"])
-            for task in readers:
-                task.cancel()
-            await asyncio.wait(readers)
+        ways = ((whole, proxy.url), (ends, other.url), (direct, server.url))
+        readers = [asyncio.ensure_future(reader.follow(session, url)) for reader, url in ways]
+        load = Load(client)
+        for _ in range(KILLS):
+            load.allow(AT_ONCE)
+            await asyncio.wait(load.workers, timeout=chance.uniform(0.05, 0.2))
+            await server.kill()
+            await server.start()
+        while proxy.cuts < CUTS:
+            load.allow(5)
+            await asyncio.wait([*load.workers, *readers], timeout=0.05)
+        await load.end()
+        expected, newest = await _at_rest(client)
+        completed, _ = await pages(client, "&type=execution.completed")
+        await asyncio.gather(whole.reached(newest), direct.reached(newest), ends.reached(completed[-1]["position"]))
+        for task in readers:
+            task.cancel()
+        await asyncio.wait(readers)
     await server.kill()
     await agent.stop()
     print(
@@ -134,6 +149,11 @@ async def test_readers_of_all_events_miss_nothing_over_cuts_and_kill_9(tmp_path:
     assert direct.events == expected
     assert ends.events == completed
     assert {one["execution_id"] for one in expected} == {one["execution_id"] for one in completed}
+
+
+def _session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None, sock_read=30))
 
 
 async def _at_rest(client: Client) -> tuple[list[dict[str, Any]], int]:

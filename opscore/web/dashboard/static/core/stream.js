@@ -108,6 +108,7 @@ class Follower {
     if (!polling) this.say("connecting");
     const ends = new AbortController();
     this.connected = ends;
+    let answered = false;
     let pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.failures) * (0.75 + Math.random() / 2);
     try {
       await this.readAll(ends);
@@ -116,6 +117,7 @@ class Follower {
     } catch (error) {
       this.failures += 1;
       if (error instanceof Problem) {
+        answered = true;
         if ([400, 401, 403, 404].includes(error.status)) this.finish();
         if (error.retryAfter !== null) pause = Math.max(pause, error.retryAfter * 1000);
         if (error.code === "TOO_MANY_STREAMS") this.failures = Math.max(this.failures, FAILURES);
@@ -126,7 +128,7 @@ class Follower {
     if (this.done || states.peek().get(this) === "paused") return;
     if (this.failures >= FAILURES && this.poll) {
       if (this.pollTimer === null) this.pollSoon();
-      pause = Math.max(pause, RETRY_STREAM);
+      if (answered) pause = Math.max(pause, RETRY_STREAM);
     } else if (this.failures) {
       this.say("offline");
     }
@@ -142,7 +144,9 @@ class Follower {
       if (this.done || document.hidden) return;
       try {
         await this.poll();
+        const isBack = states.peek().get(this) === "offline";
         this.say("polling");
+        if (isBack) this.again(0);
       } catch {
         this.say("offline");
       }

@@ -162,8 +162,9 @@ function FailedWith({ facts }) {
 function Why({ why }) {
   if (!why.causes.length && !why.summary) return null;
   const [only, ...more] = why.causes;
-  return html`<div class="callout tone-wait" data-testid="explanation"><${Icon} name="waiting" />
-    <div class="body"><span class="what">Why it does not move</span><p>${why.summary}</p>
+  const works = why.causes.length > 0 && why.causes.every(({ what }) => what === "call");
+  return html`<div class=${`callout ${works ? "tone-run" : "tone-wait"}`} data-testid="explanation"><${Icon} name=${works ? "running" : "waiting"} />
+    <div class="body"><span class="what">${works ? "What it does now" : "Why it does not move"}</span><p>${why.summary}</p>
       ${only && !more.length && only.would_move && html`<p class="muted">What would move it: ${only.would_move}</p>`}
       ${more.length > 0 && html`<ul class="causes">${why.causes.map((cause, index) => html`<li key=${index}>
         <span>${cause.text}${cause.since && html` <span class="muted">since <${Time} at=${cause.since} /></span>`}${cause.until && html` <span class="muted">until <${Time} at=${cause.until} /></span>`}</span>

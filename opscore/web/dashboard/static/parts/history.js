@@ -52,14 +52,14 @@ function take(row, states, { type, at, attempt, data }) {
   } else if (type === "node.retrying") {
     finish("failed", reasonOf(data));
     begin("waiting", "waits for its next attempt");
-    states.set(row.id, { status: "waiting", attempt, note: "retries" });
+    states.set(row.id, { status: "waiting", attempt, note: "waits: retry" });
   } else if (type === "node.waiting") {
     const isCall = data.reason === "agent" && open?.kind === "running";
     if (!isCall) {
       finish("completed");
       begin("waiting", `waits for ${WAITS[data.reason] ?? data.reason}`);
     } else open.note = "the agent has taken the task";
-    states.set(row.id, { status: "waiting", attempt, note: data.reason });
+    states.set(row.id, { status: "waiting", attempt, note: `waits: ${data.reason}` });
   }
 }
 
