@@ -82,8 +82,9 @@ async def test_a_run_is_cancelled_with_a_reason(visit: Visit, stage: Stage) -> N
     await page.get_by_role("button", name="Cancel it").click()
     await expect(page.locator("h1 [data-state]")).to_have_attribute("data-state", "cancelled")
     await expect(page.get_by_role("button", name="Cancel…")).to_have_count(0)
-    await page.get_by_role("tab", name="Events").click()
-    await expect(page.get_by_test_id("events")).to_contain_text("The applicant withdrew.")
+    await expect(page.get_by_test_id("cancelled")).to_contain_text("The applicant withdrew.")
+    kept = await stage.call("GET", f"/executions/{execution_id}")
+    assert "The applicant withdrew." in kept["error_message"]
 
 
 async def test_a_run_is_started_again_with_the_same_input(visit: Visit, stage: Stage) -> None:
