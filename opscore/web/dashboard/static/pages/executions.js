@@ -2,7 +2,7 @@
 import { html, useEffect, useMemo, useRef, useState } from "../core/html.js";
 import { get, post } from "../core/api.js";
 import { plural } from "../core/format.js";
-import { useResource, useStream } from "../core/resource.js";
+import { useNames, useResource, useStream } from "../core/resource.js";
 import { href, route, setQuery } from "../core/router.js";
 import { mayWrite } from "../core/session.js";
 import { Confirm } from "../parts/dialogs.js";
@@ -108,11 +108,6 @@ function Note({ row }) {
   }
   const given = row.input_data === null ? "" : JSON.stringify(row.input_data).slice(0, 200);
   return html`<span class="mono faint" title="input">${given}</span>`;
-}
-
-function useNames(where, list, id, all) {
-  const { data } = useResource((signal) => get(where, {}, { signal }), []);
-  return useMemo(() => [{ id: "", title: all }, ...(data?.[list] ?? []).map((one) => ({ id: one[id], title: one[id] }))], [data]);
 }
 
 // All pages that were read, as one list. The first one is read again when something happened; what was read of the
