@@ -12,6 +12,7 @@ import { Table, counted } from "../parts/table.js";
 import { complain, say } from "../parts/toasts.js";
 
 const PAGE = 100;
+const OLDER = 250;
 const MOST_AT_ONCE = 500;
 const OPEN = new Set(["pending", "running", "paused"]);
 const STATUSES = [
@@ -114,7 +115,7 @@ function Note({ row }) {
 // others stays, and follows the events.
 function usePages(query, age, inputs) {
   const since = useMemo(() => (age ? new Date(Date.now() - Number(age) * 1000).toISOString() : ""), inputs);
-  const ask = (cursor, signal) => get("/executions", { ...query, created_after: since, cursor, limit: PAGE }, { signal });
+  const ask = (cursor, signal) => get("/executions", { ...query, created_after: since, cursor, limit: cursor ? OLDER : PAGE }, { signal });
   const first = useResource((signal) => ask(undefined, signal), inputs);
   const [known, setKnown] = useState({ rows: [], cursor: null });
   const busy = useRef(false);
