@@ -112,6 +112,7 @@ class FakeExecution:
             "updated_at": moment,
             "completed_at": None,
             "execution_time": None,
+            "trace_id": self.execution_id.replace("-", ""),
         }
         told = {name: self.record[name] for name in ("flow_id", "flow_version", "priority")}
         self._tell("execution.accepted", told)

@@ -150,6 +150,8 @@ class Execution(Model):
     updated_at: Optional[str]
     completed_at: Optional[str]
     execution_time: Optional[float]
+    trace_id: str
+    """The trace (W3C Trace Context) that it and the calls to its agents belong to."""
     truncated: Optional[List[str]]
     result: Optional[Json]
     """The output, in the answer to a start only."""

@@ -8,6 +8,7 @@ import attrs
 
 from opscore.domain.agents import Agent
 from opscore.domain.instants import Seconds
+from opscore.domain.tracing import TraceContext, attempt_span, trace_of
 
 
 @attrs.frozen
@@ -25,11 +26,22 @@ class Call:
     """What people call the step; its id where it has no name."""
     payload: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
     """Input and configuration in one, for agents that know no difference."""
+    trace: Optional[TraceContext] = None
+    """The span of this attempt; None where nobody is in a trace but the execution itself."""
 
     @property
     def idempotency_key(self) -> str:
         """The same for every repeat of this step, also after a crash."""
         return f"{self.execution_id}:{self.node_id}"
+
+    @property
+    def trace_headers(self) -> dict[str, str]:
+        """What tells the agent which trace and span called it (W3C Trace Context)."""
+        trace = self.trace or TraceContext(
+            trace_of(self.execution_id), attempt_span(self.execution_id, self.node_id, self.attempt)
+        )
+        headers = {"traceparent": trace.parent}
+        return {**headers, "tracestate": trace.state} if trace.state else headers
 
 
 @attrs.frozen

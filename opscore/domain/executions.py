@@ -15,6 +15,7 @@ import attrs
 
 from opscore.domain.agents import Report
 from opscore.domain.instants import SECOND, Instant, Seconds
+from opscore.domain.tracing import TraceContext, recall, trace_of
 
 ExecutionStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
 StepStatus = Literal["pending", "running", "waiting", "completed", "failed", "cancelled", "skipped"]
@@ -62,6 +63,13 @@ class NewExecution:
     user_id: Optional[str] = None
     agent_id: Optional[str] = None
     """The agent that it was triggered for; tasks that name none go to it."""
+    caller: Optional[TraceContext] = None
+    """The span of whoever started it."""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that it belongs to: its caller's, or one of its own."""
+        return trace_of(self.execution_id) if self.caller is None else self.caller.trace_id
 
 
 @attrs.frozen
@@ -107,6 +115,19 @@ class Execution:
     waiting: tuple[Waiting, ...] = ()
     truncated: tuple[str, ...] = ()
     """Payloads left out because they are too large for a list."""
+    trace_context: Optional[str] = None
+    """The span of whoever started it, as :attr:`TraceContext.text`."""
+
+    @property
+    def caller(self) -> Optional[TraceContext]:
+        """The span of whoever started it."""
+        return recall(self.trace_context)
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that it belongs to: its caller's, or one of its own."""
+        caller = self.caller
+        return trace_of(self.execution_id) if caller is None else caller.trace_id
 
     @property
     def is_open(self) -> bool:
@@ -196,6 +217,8 @@ class StepStarted:
     recovered: bool = False
     task_until: Optional[Instant] = None
     """Set when the agent is one that answers later: until when it holds the task."""
+    lost: Timing = UNTIMED
+    """Of the attempt before, where ``recovered`` says that its call was lost."""
 
 
 @attrs.frozen
@@ -237,6 +260,8 @@ class StepWaits:
     detail: Optional[str] = None
     closes: Optional[str] = None
     """The agent whose task this ends."""
+    timing: Timing = UNTIMED
+    """Of the attempt that has failed, if one has."""
 
 
 @attrs.frozen
@@ -287,6 +312,16 @@ class CancelRequested:
 
 
 @attrs.frozen
+class CutShort:
+    """An attempt that ends with its execution."""
+
+    node_id: str
+    agent_id: str
+    attempt: int
+    timing: Timing
+
+
+@attrs.frozen
 class Finished:
     """The execution ended; steps still open end with it, as cancelled."""
 
@@ -298,6 +333,7 @@ class Finished:
     """Agents whose tasks end with it."""
     abandons: tuple[str, ...] = ()
     """Agents that may go on with their tasks for a while, not knowing."""
+    cut_short: tuple[CutShort, ...] = ()
 
 
 Change = Union[

@@ -8,12 +8,13 @@ import attrs
 
 from opscore.domain.agents import Agent, AgentSpec, AgentState, Observed, Report, Source
 from opscore.domain.calls import Call, Outcome, Probe, Reply
-from opscore.domain.events import History
+from opscore.domain.events import Event, History
 from opscore.domain.executions import Execution, Idempotency, NewExecution, Step, Unit
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
 from opscore.domain.tasks import OpenTask
+from opscore.domain.tracing import SAMPLED, TraceContext, attempt_span, trace_of
 
 # -- time and chance ------------------------------------------------------------------------------
 
@@ -301,6 +302,22 @@ class Subject:
     flow_version: int
     trace_id: str
     """32 hex digits, as in W3C Trace Context."""
+    caller: Optional[TraceContext] = None
+    """The span of whoever started it, where there is one."""
+    is_sampled: bool = True
+    """Whether its spans may be recorded: what the agents are told."""
+
+    @classmethod
+    def of(cls, execution_id: str, flow: Flow, caller: Optional[TraceContext]) -> Subject:
+        """The subject that an execution of a flow is; without a caller it is in a trace of its own."""
+        trace_id = trace_of(execution_id) if caller is None else caller.trace_id
+        return cls(execution_id, flow.flow_id, flow.version, trace_id, caller, caller is None or caller.is_sampled)
+
+    def attempt(self, node_id: str, attempt: int) -> TraceContext:
+        """The span of a node's attempt."""
+        flags, state = (0, "") if self.caller is None else (self.caller.flags & ~SAMPLED, self.caller.state)
+        span_id = attempt_span(self.execution_id, node_id, attempt)
+        return TraceContext(self.trace_id, span_id, flags | SAMPLED if self.is_sampled else flags, state)
 
 
 class Observer(Protocol):
@@ -311,6 +328,39 @@ class Observer(Protocol):
 
     def called(self, call: Call, reply: Optional[Reply], seconds: Seconds) -> None:
         """A call took that many seconds, and came back with a reply; None when it was dropped."""
+
+
+class Tracer(Protocol):
+    """Makes spans of what it observes; without one there are none, and callers' wishes are passed on as they came."""
+
+    def keeps(self, subject: Subject) -> bool:
+        """Whether the spans of an execution that begins, or goes on, are to be recorded."""
+
+    def resumed(self, subject: Subject, events: Sequence[Event]) -> None:
+        """An execution goes on after a restart; these are its last events: what was told of them may be lost."""
+
+    def answered(self, request: Served) -> None:
+        """A request has been answered."""
+
+
+@attrs.frozen
+class Served:
+    """A request that has been answered. It has no query and no body: those may hold what nobody else may see."""
+
+    method: str
+    route: Optional[str]
+    """The pattern that fits the path, where one does."""
+    path: str
+    scheme: str
+    host: Optional[str]
+    status: int
+    began_at: Instant
+    seconds: Seconds
+    trace_id: str
+    caller: Optional[TraceContext] = None
+    """The span of whoever sent it, where there is one."""
+    started: Optional[NewExecution] = None
+    """The execution that it has started."""
 
 
 # -- running executions ---------------------------------------------------------------------------

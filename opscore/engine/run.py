@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Callable, Iterable, Literal, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Callable, Iterable, Iterator, Literal, Mapping, NamedTuple, Optional, Sequence, Union
 
 import attrs
 
@@ -19,9 +19,10 @@ from opscore.domain.documents import encode_json
 from opscore.domain.flows import Flow, Node
 from opscore.domain.instants import SECOND, Instant, Seconds, after
 from opscore.domain.planner import Command, Complete, Progress, Ready
-from opscore.domain.ports import OpenRun, TimerHandle
+from opscore.domain.ports import OpenRun, Subject, TimerHandle
 from opscore.domain.retries import HAND_OVER, LONGEST_RETRY_AFTER
 from opscore.domain.tasks import OpenTask
+from opscore.domain.tracing import TraceContext
 from opscore.engine.slots import Waiter
 
 
@@ -75,7 +76,7 @@ class StepState:
 
     __slots__ = (
         "agent_id", "attempt", "awaits", "call_us", "called_at", "commit_us", "failures", "first_at", "is_fallback",
-        "may_be_taken", "offers", "queue_us", "ready_at", "task", "timer", "waiter",
+        "is_interrupted", "may_be_taken", "offers", "queue_us", "ready_at", "task", "timer", "waiter",
     )  # fmt: skip
 
     def __init__(self, attempt: int = 0, failures: int = 0, first_at: Optional[Instant] = None) -> None:
@@ -88,6 +89,8 @@ class StepState:
         """Whether it is the turn of the agent that the flow names for when all else failed."""
         self.task: Optional[OpenTask] = None
         """The task that its agent holds, if it is one that answers later."""
+        self.is_interrupted = False
+        """Whether its last call was lost with the process that made it, or with the memory of it."""
         self.offers = 0
         """How often the task could not be handed over."""
         self.may_be_taken = False
@@ -146,6 +149,7 @@ class Run:
         "started_at",
         "steps",
         "stop",
+        "subject",
         "tasks",
     )
 
@@ -157,8 +161,10 @@ class Run:
         deadline_at: Optional[Instant],
         seq: int = 0,
         agent_id: Optional[str] = None,
+        caller: Optional[TraceContext] = None,
     ) -> None:
         self.execution_id = execution_id
+        self.subject = Subject.of(execution_id, flow, caller)
         self.flow = flow
         self.priority = priority
         self.deadline_at = deadline_at
@@ -203,6 +209,7 @@ class Run:
             execution.deadline_at,
             execution.last_seq,
             execution.agent_id,
+            execution.caller,
         )
         run.started_at = execution.started_at
         steps = {step.node_id: step for step in found.steps}
@@ -239,7 +246,7 @@ class Run:
                 timers[node_id] = until
                 state.awaits = Awaits("time", until)
                 continue
-            change = self._open(node_id, now, admit, recovered=step is not None and step.status == "running")
+            change = self._open(node_id, now, admit)
             (calls if isinstance(change, x.StepStarted) else slots).append(node_id)
             waits_already = step is not None and step.waiting_for in ("slot", "agent")
             if isinstance(change, x.StepStarted) or not waits_already:
@@ -297,6 +304,7 @@ class Run:
         state.task = attrs.evolve(state.task, accepted_at=now)
         state.offers = 0
         state.call_us = None
+        state.is_interrupted = False
         state.may_be_taken = True
         until = state.task.until
         state.awaits = Awaits("answer", until)
@@ -308,11 +316,12 @@ class Run:
         state.offers += 1
         state.may_be_taken = state.may_be_taken or not postponed.is_certain
         delay = max(HAND_OVER.delay(state.offers, chance), min(postponed.retry_after or 0.0, LONGEST_RETRY_AFTER))
+        timing = state.timing(now)
         until = state.ready_at = after(now, delay)
         waits = self._waits(
             node_id, "retry", until=until, error_code=postponed.error_code, error_message=postponed.error_message
         )
-        return Hop(self._unit(now, [waits]), timers={node_id: until})
+        return Hop(self._unit(now, [attrs.evolve(waits, timing=timing)]), timers={node_id: until})
 
     def _failed(
         self, node: Node, refused: Refused, now: Instant, chance: float, admit: Admit, changes: list[x.Change]
@@ -332,6 +341,7 @@ class Run:
                 return self._give_up(node, refused, now, admit, changes)
             state.is_fallback = True
             state.failures, state.first_at, delay = 0, None, 0.0
+        timing = state.timing(now)
         until = state.ready_at = after(now, delay)
         waits = self._waits(
             node.id,
@@ -341,7 +351,7 @@ class Run:
             error_code=refused.error_code,
             error_message=refused.error_message,
         )
-        changes.append(attrs.evolve(waits, closes=_closed(state)))
+        changes.append(attrs.evolve(waits, closes=_closed(state), timing=timing))
         state.task, state.may_be_taken = None, False
         return Hop(self._unit(now, changes), timers={node.id: until})
 
@@ -408,10 +418,10 @@ class Run:
                 changes.append(x.StepSkipped(node.id, node.agent_id, node.is_exit))
         return Hop(self._unit(now, changes), calls, slots)
 
-    def _open(self, node_id: str, now: Instant, admit: Admit, *, recovered: bool = False) -> x.Change:
+    def _open(self, node_id: str, now: Instant, admit: Admit) -> x.Change:
         admission = admit(self, self.flow.nodes[node_id])
         if isinstance(admission, Admitted):
-            return self._starts(node_id, now, admission, recovered=recovered)
+            return self._starts(node_id, now, admission)
         waits = self._waits(
             node_id, admission.reason, agent_id=admission.agent_id, detail=admission.detail, until=admission.until
         )
@@ -420,9 +430,11 @@ class Run:
             state.ready_at = now
         return waits
 
-    def _starts(self, node_id: str, now: Instant, admitted: Admitted, *, recovered: bool = False) -> x.StepStarted:
+    def _starts(self, node_id: str, now: Instant, admitted: Admitted) -> x.StepStarted:
         node = self.flow.nodes[node_id]
         state, is_new = self._state(node_id)
+        recovered, lost = state.is_interrupted, state.timing(now) if state.is_interrupted else x.UNTIMED
+        state.is_interrupted = False
         state.attempt += 1
         state.awaits = state.waiter = None
         state.queue_us = 0 if state.ready_at is None else max(0, now - state.ready_at)
@@ -433,7 +445,7 @@ class Run:
         if state.first_at is None:
             state.first_at = now
         return x.StepStarted(
-            node_id, admitted.agent_id, state.attempt, is_new, node.is_exit, recovered, admitted.task_until
+            node_id, admitted.agent_id, state.attempt, is_new, node.is_exit, recovered, admitted.task_until, lost
         )
 
     def _waits(
@@ -482,7 +494,8 @@ class Run:
         self.stop = stop
         seconds = (now - self.started_at) / SECOND if self.started_at is not None else 0.0
         closes, abandons = self._leave_tasks()
-        changes.append(x.Finished(status, max(0.0, seconds), error_code, error_message, closes, abandons))
+        cut = tuple(_cut_short(self.steps, now))
+        changes.append(x.Finished(status, max(0.0, seconds), error_code, error_message, closes, abandons, cut))
         return Hop(self._unit(now, changes), ends=True)
 
     def _no_timer(self, node_id: str) -> None:
@@ -519,8 +532,11 @@ def _recalled(step: x.Step, node: Node, task: Optional[OpenTask]) -> StepState:
     state.agent_id = step.agent_id
     state.task = task
     state.may_be_taken = task is not None
+    state.is_interrupted = step.status == "running"
+    if step.status == "running" and step.attempt == 1:
+        state.called_at = step.started_at
     if task is not None:
-        state.called_at = task.accepted_at
+        state.called_at = task.accepted_at or state.called_at
     elif step.waiting_for is not None:
         state.ready_at = step.waiting_until if step.waiting_for == "retry" else step.waiting_since
     state.is_fallback = node.on_error.agent_id is not None and step.agent_id == node.on_error.agent_id != node.agent_id
@@ -529,3 +545,11 @@ def _recalled(step: x.Step, node: Node, task: Optional[OpenTask]) -> StepState:
 
 def _closed(state: StepState) -> Optional[str]:
     return None if state.task is None else state.task.agent_id
+
+
+def _cut_short(steps: Mapping[str, StepState], now: Instant) -> Iterator[x.CutShort]:
+    """The attempts that are under way, or were when their process ended."""
+    for node_id, state in steps.items():
+        is_under_way = state.awaits is None or state.awaits.what == "answer" or state.is_interrupted
+        if is_under_way and state.agent_id is not None:
+            yield x.CutShort(node_id, state.agent_id, state.attempt, state.timing(now))

@@ -8,8 +8,7 @@ from typing import Optional, Sequence
 from opscore.domain.calls import Call, Reply
 from opscore.domain.executions import Unit
 from opscore.domain.instants import Seconds
-from opscore.domain.ports import Observer, Subject
-from opscore.domain.tracing import trace_of
+from opscore.domain.ports import Observer
 from opscore.engine.run import Run
 
 log = logging.getLogger(__name__)
@@ -23,12 +22,9 @@ class Witnesses:
 
     def wrote(self, run: Run, unit: Unit, seconds: Seconds) -> None:
         """A unit of a run is durable, after that many seconds."""
-        if not self._observers:
-            return
-        subject = Subject(run.execution_id, run.flow.flow_id, run.flow.version, trace_of(run.execution_id))
         for observer in self._observers:
             try:
-                observer.wrote(subject, unit, seconds)
+                observer.wrote(run.subject, unit, seconds)
             except Exception:
                 log.exception("observer.failed", extra={"execution_id": run.execution_id})
 

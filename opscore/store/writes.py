@@ -102,6 +102,7 @@ class Translator:
             "user_id": new.user_id,
             "agent_id": new.agent_id,
             "metadata": new.metadata,
+            "trace_context": None if new.caller is None else new.caller.text,
         }
         body = {"execution_id": new.execution_id, "body": new.input}
         writes: list[Write] = [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import attrs
 from aiohttp import web
 
 from opscore.domain.instants import Seconds
+from opscore.domain.ports import Tracer
 from opscore.operations import Operations
 from opscore.web.bodies import Bodies
 from opscore.web.limits import RateLimit
@@ -23,6 +26,8 @@ class WebConfig:
     body_timeout: Seconds = 30.0
     rate_limit: float = 0.0
     max_streams: int = 1000
+    tracer: Optional[Tracer] = None
+    """Is told of every request."""
 
 
 CONFIG: web.AppKey[WebConfig] = web.AppKey("config", WebConfig)

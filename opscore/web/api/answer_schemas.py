@@ -44,6 +44,7 @@ class ExecutionSchema(Schema):
     updated_at = fields.String(required=True)
     completed_at = nullable(fields.String(required=True))
     execution_time = nullable(fields.Float(required=True))
+    trace_id = fields.String(required=True)
     truncated = fields.List(fields.String())
 
 
@@ -58,6 +59,7 @@ class StartedSchema(Schema):
     result = nullable(fields.Dict(required=True))
     error = nullable(fields.String(required=True))
     execution_time = nullable(fields.Float(required=True))
+    trace_id = fields.String(required=True)
 
 
 class ExecutionsSchema(Schema):
@@ -353,3 +355,4 @@ class ProblemSchema(Schema):
     error_code = fields.String(required=True)
     details = fields.Dict(required=True)
     request_id = fields.String(required=True)
+    trace_id = fields.String(required=True)

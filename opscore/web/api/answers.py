@@ -45,6 +45,7 @@ def started(execution: NewExecution) -> Json:
         "result": None,
         "error": None,
         "execution_time": None,
+        "trace_id": execution.trace_id,
     }
 
 
@@ -60,6 +61,7 @@ def waited(execution: Execution) -> Json:
         "error": execution.error_message,
         "error_code": execution.error_code,
         "execution_time": execution.seconds,
+        "trace_id": execution.trace_id,
     }
 
 
@@ -91,6 +93,7 @@ def execution(found: Execution) -> Json:
         "updated_at": show(found.updated_at),
         "completed_at": show(found.completed_at),
         "execution_time": found.seconds,
+        "trace_id": found.trace_id,
     }
 
 
