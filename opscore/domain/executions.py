@@ -183,6 +183,16 @@ UNTIMED = Timing()
 
 
 @attrs.frozen
+class Attempt:
+    """An attempt of a step that has ended while its step has not, or not by itself."""
+
+    node_id: str
+    agent_id: Optional[str]
+    attempt: int
+    timing: Timing
+
+
+@attrs.frozen
 class Accepted:
     """The execution exists; it waits its turn unless :class:`Started` is in the same unit."""
 
@@ -217,8 +227,8 @@ class StepStarted:
     recovered: bool = False
     task_until: Optional[Instant] = None
     """Set when the agent is one that answers later: until when it holds the task."""
-    lost: Timing = UNTIMED
-    """Of the attempt before, where ``recovered`` says that its call was lost."""
+    lost: Optional[Attempt] = None
+    """The attempt before, where its call was lost with the process that made it."""
 
 
 @attrs.frozen
@@ -260,8 +270,8 @@ class StepWaits:
     detail: Optional[str] = None
     closes: Optional[str] = None
     """The agent whose task this ends."""
-    timing: Timing = UNTIMED
-    """Of the attempt that has failed, if one has."""
+    failed: Optional[Attempt] = None
+    """The attempt that makes it wait, where one does."""
 
 
 @attrs.frozen
@@ -312,16 +322,6 @@ class CancelRequested:
 
 
 @attrs.frozen
-class CutShort:
-    """An attempt that ends with its execution."""
-
-    node_id: str
-    agent_id: str
-    attempt: int
-    timing: Timing
-
-
-@attrs.frozen
 class Finished:
     """The execution ended; steps still open end with it, as cancelled."""
 
@@ -333,7 +333,8 @@ class Finished:
     """Agents whose tasks end with it."""
     abandons: tuple[str, ...] = ()
     """Agents that may go on with their tasks for a while, not knowing."""
-    cut_short: tuple[CutShort, ...] = ()
+    cut_short: tuple[Attempt, ...] = ()
+    """Attempts that were under way."""
 
 
 Change = Union[

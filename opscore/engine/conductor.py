@@ -14,8 +14,6 @@ import asyncio
 import logging
 from typing import Any, Callable, Coroutine, Optional, Sequence
 
-import attrs
-
 from opscore.domain.calls import Refused
 from opscore.domain.errors import Stale, StoreError
 from opscore.domain.events import Event
@@ -31,7 +29,7 @@ from opscore.domain.executions import (
 )
 from opscore.domain.flows import Node
 from opscore.domain.instants import SECOND, Instant, Seconds, after
-from opscore.domain.ports import Clock, OpenRun, Store, Tracer
+from opscore.domain.ports import Clock, OpenRun, Store
 from opscore.engine.admission import Admission
 from opscore.engine.attempt import Caller
 from opscore.engine.bell import Bell
@@ -66,7 +64,6 @@ class Conductor:
         fleet: Fleet,
         clock: Clock,
         witnesses: Witnesses,
-        tracer: Optional[Tracer],
         on_room: Callable[[], object],
     ) -> None:
         """Take what it works with.
@@ -81,7 +78,6 @@ class Conductor:
             fleet: Who may be given work, and who holds a task.
             clock: Time and chance.
             witnesses: Are told what was written.
-            tracer: Says whose spans are kept, and is told of runs that go on.
             on_room: Called when a run has left.
         """
         self._store = store
@@ -94,7 +90,6 @@ class Conductor:
         self._fleet = fleet
         self._clock = clock
         self._witnesses = witnesses
-        self._tracer = tracer
         self._on_room = on_room
         self._tasks: set[asyncio.Task[None]] = set()
         self._services: set[asyncio.Task[None]] = set()
@@ -114,7 +109,7 @@ class Conductor:
             StoreError: It was not written; nothing runs.
         """
         self.runs[run.execution_id] = run
-        self._sample(run)
+        self._witnesses.begins(run)
         if text is not None:
             self._payloads.put_input(run.execution_id, text)
         made = hop()
@@ -144,9 +139,7 @@ class Conductor:
             return
         run, open_steps = Run.resume(found, flow)
         self.runs[run.execution_id] = run
-        self._sample(run)
-        if self._tracer is not None and events:
-            self._tracer.resumed(run.subject, events)
+        self._witnesses.begins(run, events)
         self._fleet.agree(run.execution_id, found.tasks)
         now = self._clock.now()
         if self._losses.get(run.execution_id, 0) > _MOST_LOSSES:
@@ -160,14 +153,10 @@ class Conductor:
 
     async def _last_events(self, execution: Execution) -> Sequence[Event]:
         """After a restart, what the spans of may be lost: they leave in batches, and a crash takes a batch with it."""
-        if self._tracer is None or self._gone is None:
+        if not self._witnesses.are_tracing or self._gone is None:
             return ()
         after = max(0, execution.last_seq - _LAST_EVENTS)
         return (await self._store.history(execution.execution_id, after, _LAST_EVENTS)).events
-
-    def _sample(self, run: Run) -> None:
-        if self._tracer is not None:
-            run.subject = attrs.evolve(run.subject, is_sampled=self._tracer.keeps(run.subject))
 
     def recovered(self) -> None:
         """All that was open at the start has been taken up."""

@@ -81,7 +81,7 @@ class Engine:
         self._waiters = Waiters(clock)
         self._bell = Bell()
         payloads = Payloads(store)
-        witnesses = Witnesses(observers)
+        witnesses = Witnesses(observers, tracer)
         caller = Caller(store, payloads, protocols, clock, limits.node_timeout, witnesses)
         self._conductor = Conductor(
             store,
@@ -93,7 +93,6 @@ class Engine:
             self._fleet,
             clock,
             witnesses,
-            tracer,
             on_room=self._on_room,
         )
         self._desk = Desk(store, self._fleet, self._conductor, self._waiters, clock)

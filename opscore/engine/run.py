@@ -114,6 +114,10 @@ class StepState:
             call_us = max(0, now - self.called_at)  # it is the agent that ends it
         return x.Timing(self.queue_us, call_us, self.commit_us)
 
+    def ended(self, node_id: str, now: Instant) -> x.Attempt:
+        """Its last attempt, which has just come to its end."""
+        return x.Attempt(node_id, self.agent_id, self.attempt, self.timing(now))
+
 
 @attrs.frozen
 class Hop:
@@ -316,12 +320,12 @@ class Run:
         state.offers += 1
         state.may_be_taken = state.may_be_taken or not postponed.is_certain
         delay = max(HAND_OVER.delay(state.offers, chance), min(postponed.retry_after or 0.0, LONGEST_RETRY_AFTER))
-        timing = state.timing(now)
+        failed = state.ended(node_id, now)
         until = state.ready_at = after(now, delay)
         waits = self._waits(
             node_id, "retry", until=until, error_code=postponed.error_code, error_message=postponed.error_message
         )
-        return Hop(self._unit(now, [attrs.evolve(waits, timing=timing)]), timers={node_id: until})
+        return Hop(self._unit(now, [attrs.evolve(waits, failed=failed)]), timers={node_id: until})
 
     def _failed(
         self, node: Node, refused: Refused, now: Instant, chance: float, admit: Admit, changes: list[x.Change]
@@ -341,7 +345,7 @@ class Run:
                 return self._give_up(node, refused, now, admit, changes)
             state.is_fallback = True
             state.failures, state.first_at, delay = 0, None, 0.0
-        timing = state.timing(now)
+        failed = state.ended(node.id, now)
         until = state.ready_at = after(now, delay)
         waits = self._waits(
             node.id,
@@ -351,7 +355,7 @@ class Run:
             error_code=refused.error_code,
             error_message=refused.error_message,
         )
-        changes.append(attrs.evolve(waits, closes=_closed(state), timing=timing))
+        changes.append(attrs.evolve(waits, closes=_closed(state), failed=failed))
         state.task, state.may_be_taken = None, False
         return Hop(self._unit(now, changes), timers={node.id: until})
 
@@ -433,7 +437,7 @@ class Run:
     def _starts(self, node_id: str, now: Instant, admitted: Admitted) -> x.StepStarted:
         node = self.flow.nodes[node_id]
         state, is_new = self._state(node_id)
-        recovered, lost = state.is_interrupted, state.timing(now) if state.is_interrupted else x.UNTIMED
+        lost = state.ended(node_id, now) if state.is_interrupted else None
         state.is_interrupted = False
         state.attempt += 1
         state.awaits = state.waiter = None
@@ -444,6 +448,7 @@ class Run:
             state.task = OpenTask(admitted.agent_id, self.execution_id, node_id, admitted.task_until)
         if state.first_at is None:
             state.first_at = now
+        recovered = lost is not None
         return x.StepStarted(
             node_id, admitted.agent_id, state.attempt, is_new, node.is_exit, recovered, admitted.task_until, lost
         )
@@ -547,9 +552,9 @@ def _closed(state: StepState) -> Optional[str]:
     return None if state.task is None else state.task.agent_id
 
 
-def _cut_short(steps: Mapping[str, StepState], now: Instant) -> Iterator[x.CutShort]:
+def _cut_short(steps: Mapping[str, StepState], now: Instant) -> Iterator[x.Attempt]:
     """The attempts that are under way, or were when their process ended."""
     for node_id, state in steps.items():
         is_under_way = state.awaits is None or state.awaits.what == "answer" or state.is_interrupted
         if is_under_way and state.agent_id is not None:
-            yield x.CutShort(node_id, state.agent_id, state.attempt, state.timing(now))
+            yield state.ended(node_id, now)

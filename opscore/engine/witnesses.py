@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Optional, Sequence
 
+import attrs
+
 from opscore.domain.calls import Call, Reply
+from opscore.domain.events import Event
 from opscore.domain.executions import Unit
 from opscore.domain.instants import Seconds
-from opscore.domain.ports import Observer
+from opscore.domain.ports import Observer, Tracer
 from opscore.engine.run import Run
 
 log = logging.getLogger(__name__)
@@ -17,8 +20,21 @@ log = logging.getLogger(__name__)
 class Witnesses:
     """All observers of one engine."""
 
-    def __init__(self, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, observers: Sequence[Observer] = (), tracer: Optional[Tracer] = None) -> None:
         self._observers = tuple(observers)
+        self._tracer = tracer
+        self.are_tracing = tracer is not None
+
+    def begins(self, run: Run, last_events: Sequence[Event] = ()) -> None:
+        """A run is to begin, or to go on after a restart: are its spans kept?"""
+        if self._tracer is None:
+            return
+        try:
+            run.subject = attrs.evolve(run.subject, is_sampled=self._tracer.keeps(run.subject))
+            if last_events:
+                self._tracer.resumed(run.subject, last_events)
+        except Exception:
+            log.exception("observer.failed", extra={"execution_id": run.execution_id})
 
     def wrote(self, run: Run, unit: Unit, seconds: Seconds) -> None:
         """A unit of a run is durable, after that many seconds."""

@@ -26,8 +26,6 @@ class WebConfig:
     body_timeout: Seconds = 30.0
     rate_limit: float = 0.0
     max_streams: int = 1000
-    tracer: Optional[Tracer] = None
-    """Is told of every request."""
 
 
 CONFIG: web.AppKey[WebConfig] = web.AppKey("config", WebConfig)
@@ -35,4 +33,6 @@ OPERATIONS: web.AppKey[Operations] = web.AppKey("operations", Operations)
 BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 RATE_LIMIT: web.AppKey[RateLimit] = web.AppKey("rate_limit", RateLimit)
 STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
+TRACER: web.AppKey[Optional[Tracer]] = web.AppKey("tracer", object)  # type: ignore[arg-type]
+"""Is told of every request, where there is one."""
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)

@@ -15,7 +15,7 @@ from opscore.domain.instants import Instant, Seconds
 from opscore.domain.ports import Served, Tracer
 from opscore.domain.tracing import TraceContext, read_context
 from opscore.web.auth import check_host, check_key
-from opscore.web.config import CONFIG
+from opscore.web.config import CONFIG, TRACER
 from opscore.web.errors import answer_error, answer_http, problem
 from opscore.web.streams import REQUEST_ID, TRACE_ID
 
@@ -40,7 +40,7 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     caller = _caller(request)
     trace_id = made[16:] if caller is None else caller.trace_id
     request[REQUEST_ID], request[TRACE], request[TRACE_ID] = request_id, caller, trace_id
-    tracer = request.app[CONFIG].tracer
+    tracer = request.app[TRACER]
     if tracer is None:
         answer = await _answer(request, handler, request_id, trace_id)
     else:
