@@ -15,7 +15,7 @@ REQUIRES = [
     if line.strip() and not line.startswith(("#", "-"))
 ]
 # Spans by OpenTelemetry, sent by OTLP over HTTP; 1.41 is the newest for Python 3.9.
-OTEL = ["opentelemetry-sdk>=1.33,<2", "opentelemetry-exporter-otlp-proto-http>=1.33,<2"]
+OTEL = ["opentelemetry-sdk>=1.41,<2", "opentelemetry-exporter-otlp-proto-http>=1.33,<2"]
 MIGRATIONS = "opscore.store.migrations"
 EXAMPLES = {f"opscore.cli.examples.{name}": f"examples/{name}" for name in ("agentkit", "credit_analysis")}
 
