@@ -8,7 +8,7 @@ import attrs
 
 from opscore.domain.agents import Agent
 from opscore.domain.instants import Seconds
-from opscore.domain.tracing import TraceContext, attempt_span, trace_of
+from opscore.domain.tracing import TraceContext, attempt_span, to_parent, trace_of
 
 
 @attrs.frozen
@@ -27,7 +27,7 @@ class Call:
     payload: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
     """Input and configuration in one, for agents that know no difference."""
     trace: Optional[TraceContext] = None
-    """The span of this attempt; None where nobody is in a trace but the execution itself."""
+    """The execution's span; None where it is in a trace of its own, and nobody asks further."""
 
     @property
     def idempotency_key(self) -> str:
@@ -37,11 +37,13 @@ class Call:
     @property
     def trace_headers(self) -> dict[str, str]:
         """What tells the agent which trace and span called it (W3C Trace Context)."""
-        trace = self.trace or TraceContext(
-            trace_of(self.execution_id), attempt_span(self.execution_id, self.node_id, self.attempt)
-        )
-        headers = {"traceparent": trace.parent}
-        return {**headers, "tracestate": trace.state} if trace.state else headers
+        span_id = attempt_span(self.execution_id, self.node_id, self.attempt)
+        if self.trace is None:
+            return {"traceparent": to_parent(trace_of(self.execution_id), span_id)}
+        headers = {"traceparent": to_parent(self.trace.trace_id, span_id, self.trace.flags)}
+        if self.trace.state:
+            headers["tracestate"] = self.trace.state
+        return headers
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ A *change* is one fact about an execution. The engine collects the changes of on
 
 from __future__ import annotations
 
-from typing import Any, Literal, Mapping, Optional, Union
+from typing import Any, Literal, Mapping, NamedTuple, Optional, Union
 
 import attrs
 
@@ -142,8 +142,7 @@ class Execution:
         return (self.completed_at - self.started_at) / SECOND
 
 
-@attrs.frozen
-class Timing:
+class Timing(NamedTuple):
     """Where the time of a step's last attempt went, in microseconds; None where it is not known."""
 
     queue_us: Optional[int] = None

@@ -14,7 +14,7 @@ from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
 from opscore.domain.tasks import OpenTask
-from opscore.domain.tracing import SAMPLED, TraceContext, attempt_span, trace_of
+from opscore.domain.tracing import SAMPLED, TraceContext, execution_span, trace_of
 
 # -- time and chance ------------------------------------------------------------------------------
 
@@ -304,20 +304,28 @@ class Subject:
     """32 hex digits, as in W3C Trace Context."""
     caller: Optional[TraceContext] = None
     """The span of whoever started it, where there is one."""
-    is_sampled: bool = True
-    """Whether its spans may be recorded: what the agents are told."""
+    span: Optional[TraceContext] = None
+    """Its own; None as long as it is in a trace of its own, and nobody has decided whether that is recorded."""
 
     @classmethod
     def of(cls, execution_id: str, flow: Flow, caller: Optional[TraceContext]) -> Subject:
-        """The subject that an execution of a flow is; without a caller it is in a trace of its own."""
-        trace_id = trace_of(execution_id) if caller is None else caller.trace_id
-        return cls(execution_id, flow.flow_id, flow.version, trace_id, caller, caller is None or caller.is_sampled)
+        """The subject that an execution of a flow is."""
+        if caller is None:
+            return cls(execution_id, flow.flow_id, flow.version, trace_of(execution_id))
+        span = TraceContext(caller.trace_id, execution_span(execution_id), caller.flags, caller.state)
+        return cls(execution_id, flow.flow_id, flow.version, caller.trace_id, caller, span)
 
-    def attempt(self, node_id: str, attempt: int) -> TraceContext:
-        """The span of a node's attempt."""
+    @property
+    def is_sampled(self) -> bool:
+        """Whether its spans may be recorded: what the agents are told."""
+        return self.span is None or self.span.is_sampled
+
+    def sampled(self, *, is_sampled: bool) -> Subject:
+        """The same, now that somebody has decided."""
         flags, state = (0, "") if self.caller is None else (self.caller.flags & ~SAMPLED, self.caller.state)
-        span_id = attempt_span(self.execution_id, node_id, attempt)
-        return TraceContext(self.trace_id, span_id, flags | SAMPLED if self.is_sampled else flags, state)
+        flags |= SAMPLED if is_sampled else 0
+        span = TraceContext(self.trace_id, execution_span(self.execution_id), flags, state)
+        return attrs.evolve(self, span=span)
 
 
 class Observer(Protocol):

@@ -53,12 +53,17 @@ class TraceContext:
     @property
     def parent(self) -> str:
         """The header ``traceparent``."""
-        return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+        return to_parent(self.trace_id, self.span_id, self.flags)
 
     @property
     def text(self) -> str:
         """One line that :func:`recall` reads."""
         return f"{self.parent} {self.state}" if self.state else self.parent
+
+
+def to_parent(trace_id: str, span_id: str, flags: int = SAMPLED) -> str:
+    """The header ``traceparent`` of a span."""
+    return f"00-{trace_id}-{span_id}-{flags:02x}"
 
 
 def read_context(parent: Optional[str], state: Optional[str] = None) -> Optional[TraceContext]:

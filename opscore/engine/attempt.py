@@ -73,7 +73,7 @@ class Caller:
             run.flow.flow_id,
             node.name,
             task_payload(run.flow, node, given, merged) if protocol.answers_later else {},
-            run.subject.attempt(node.id, state.attempt),
+            run.subject.span,
         )
         return await self._within_time(run, state, protocol, call, self.timeout(node))
 

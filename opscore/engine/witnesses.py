@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Optional, Sequence
 
-import attrs
-
 from opscore.domain.calls import Call, Reply
 from opscore.domain.events import Event
 from opscore.domain.executions import Unit
@@ -30,7 +28,7 @@ class Witnesses:
         if self._tracer is None:
             return
         try:
-            run.subject = attrs.evolve(run.subject, is_sampled=self._tracer.keeps(run.subject))
+            run.subject = run.subject.sampled(is_sampled=self._tracer.keeps(run.subject))
             if last_events:
                 self._tracer.resumed(run.subject, last_events)
         except Exception:

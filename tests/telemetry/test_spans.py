@@ -176,7 +176,7 @@ def test_samplers_are_asked_once_for_an_execution() -> None:
         subject = attrs.evolve(SUBJECT, trace_id=trace_id)
         kept = Kept(sampler)
         assert kept.spans.keeps(subject) is keeps
-        subject = attrs.evolve(subject, is_sampled=keeps)
+        subject = subject.sampled(is_sampled=keeps)
         changes = (StepCompleted("x", "a", 1, "{}"), Finished("completed", 1.0))
         kept.spans.wrote(subject, Unit(RUN, 9, AT, changes), 0.0)
         assert len(kept.all()) == (2 if keeps else 0)
