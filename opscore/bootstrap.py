@@ -17,7 +17,7 @@ from opscore.domain.capacity import Capacity
 from opscore.domain.errors import Invalid, InvalidFiles, StoreError
 from opscore.domain.files import Checked
 from opscore.domain.instants import Seconds
-from opscore.domain.ports import AgentProtocol, Directory, Observer
+from opscore.domain.ports import AgentProtocol, Directory, Observer, Tracer
 from opscore.engine import Engine, FleetLimits, Limits, Probing, SystemClock, open_engine
 from opscore.folders import read_folder
 from opscore.operations import (
@@ -36,8 +36,10 @@ from opscore.operations import (
 from opscore.protocols import AgentKit, Handler, open_protocols
 from opscore.settings import Settings, check_settings
 from opscore.store import migrate_database, open_store
+from opscore.telemetry.traces import open_traces
 from opscore.version import __version__
 from opscore.web.app import WebConfig, make_app
+from opscore.web.config import TRACER
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class Parts:
 
     operations: Operations
     engine: Engine
+    tracer: Optional[Tracer]
 
 
 @asynccontextmanager
@@ -101,6 +104,7 @@ async def running_parts(
         open_store(
             settings.database_path, now=clock.now(), timeout=settings.database_timeout, on_fatal=on_fatal or _report
         ) as store,
+        open_traces(__version__, store.agent_now) as spans,
         open_protocols(
             settings.agent_networks,
             settings.max_answer_bytes,
@@ -108,7 +112,9 @@ async def running_parts(
             agentkit=(settings.agentkit_api_url, settings.agentkit_api_key),
             probe_timeout=settings.probe_timeout,
         ) as protocols,
-        open_engine(store, protocols, clock, limits, _directory(settings, protocols), _observers()) as engine,
+        open_engine(
+            store, protocols, clock, limits, _directory(settings, protocols), _observers(spans), spans
+        ) as engine,
     ):
         keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
         if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
@@ -135,6 +141,7 @@ async def running_parts(
                 overview=Overview(store, engine, clock),
             ),
             engine,
+            spans,
         )
 
 
@@ -148,9 +155,9 @@ def _capacity(settings: Settings) -> Capacity:
     )
 
 
-def _observers() -> Sequence[Observer]:
+def _observers(spans: Optional[Observer]) -> Sequence[Observer]:
     """Whoever is told what the engine does."""
-    return ()
+    return () if spans is None else (spans,)
 
 
 def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:
@@ -202,6 +209,7 @@ def create_app(
     async def opened() -> AsyncIterator[Operations]:
         async with running_parts(settings, local_agents, on_fatal) as parts:
             engines.append(parts.engine)
+            app[TRACER] = parts.tracer
             yield parts.operations
 
     async def refuse(_: web.Application) -> None:

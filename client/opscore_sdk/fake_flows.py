@@ -221,7 +221,7 @@ def _started(record: Json) -> Json:
     """An execution as the answer to its start."""
     body = {name: record[name] for name in ("execution_id", "flow_id", "flow_version", "status", "created_at")}
     more = {"result": record["output_data"], "error": record["error_message"], "error_code": record["error_code"]}
-    return {**body, **more, "execution_time": record["execution_time"]}
+    return {**body, **more, "execution_time": record["execution_time"], "trace_id": record["trace_id"]}
 
 
 async def _stream(request: web.Request, execution: FakeExecution, after: int) -> web.StreamResponse:

@@ -112,6 +112,7 @@ class FakeExecution:
             "updated_at": moment,
             "completed_at": None,
             "execution_time": None,
+            "trace_id": self.execution_id.replace("-", ""),
         }
         told = {name: self.record[name] for name in ("flow_id", "flow_version", "priority")}
         self._tell("execution.accepted", told)
@@ -179,6 +180,7 @@ class FakeExecution:
             "error_message": None,
             "error_code": None,
             "execution_time_ms": 0.0,
+            "timing": {"queue_ms": 0.0, "call_ms": 0.0, "commit_ms": 0.0},
             "created_at": record["created_at"],
             "started_at": record["started_at"],
             "completed_at": record["completed_at"],

@@ -150,6 +150,8 @@ class Execution(Model):
     updated_at: Optional[str]
     completed_at: Optional[str]
     execution_time: Optional[float]
+    trace_id: str
+    """The trace (W3C Trace Context) that it and the calls to its agents belong to."""
     truncated: Optional[List[str]]
     result: Optional[Json]
     """The output, in the answer to a start only."""
@@ -217,6 +219,8 @@ class NodeResult(Model):
     error_message: Optional[str]
     error_code: Optional[str]
     execution_time_ms: Optional[float]
+    timing: Optional[Json]
+    """Where the time of its last attempt went: ``queue_ms``, ``call_ms`` and ``commit_ms``, None where unknown."""
     created_at: Optional[str]
     started_at: Optional[str]
     completed_at: Optional[str]

@@ -15,7 +15,7 @@ from opscore.domain.events import EventFilter
 from opscore.domain.executions import Accepted, Execution, Idempotency, NewExecution
 from opscore.domain.flows import Flow
 from opscore.domain.instants import Instant, Seconds
-from opscore.domain.ports import AgentProtocol, Clock, Directory, Observer, Store
+from opscore.domain.ports import AgentProtocol, Clock, Directory, Observer, Store, Tracer
 from opscore.domain.tasks import OpenTask
 from opscore.engine.admission import Admission
 from opscore.engine.attempt import Caller
@@ -72,6 +72,7 @@ class Engine:
         limits: Limits,
         directory: Optional[Directory] = None,
         observers: Sequence[Observer] = (),
+        tracer: Optional[Tracer] = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -83,7 +84,7 @@ class Engine:
         self._feed = Feed(store, clock)
         self._bell = Bell(self._feed.ring)
         payloads = Payloads(store)
-        witnesses = Witnesses(observers)
+        witnesses = Witnesses(observers, tracer)
         caller = Caller(store, payloads, protocols, clock, limits.node_timeout, witnesses)
         self._conductor = Conductor(
             store,
@@ -116,7 +117,14 @@ class Engine:
         if not self._accepting:
             raise Unavailable("The server is stopping.", retry_after=_RETRY_AFTER)
         accepted = Accepted(execution, idempotency)
-        run = Run(execution.execution_id, flow, execution.priority, execution.deadline_at, agent_id=execution.agent_id)
+        run = Run(
+            execution.execution_id,
+            flow,
+            execution.priority,
+            execution.deadline_at,
+            agent_id=execution.agent_id,
+            caller=execution.caller,
+        )
         now = execution.created_at
         if self._queue.length or len(self._conductor.runs) >= self._limits.open_runs:
             if self._queue.length >= self._limits.queued:
@@ -285,9 +293,10 @@ async def open_engine(
     limits: Limits,
     directory: Optional[Directory] = None,
     observers: Sequence[Observer] = (),
+    tracer: Optional[Tracer] = None,
 ) -> AsyncIterator[Engine]:
-    """An engine at work; stopped gracefully at the end. ``observers`` are told what it does."""
-    engine = Engine(store, protocols, clock, limits, directory, observers)
+    """An engine at work; stopped gracefully at the end. ``observers`` are told what it does; a tracer is one, too."""
+    engine = Engine(store, protocols, clock, limits, directory, observers, tracer)
     await engine.open()
     try:
         yield engine

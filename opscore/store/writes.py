@@ -105,6 +105,7 @@ class Translator:
             "user_id": new.user_id,
             "agent_id": new.agent_id,
             "metadata": new.metadata,
+            "trace_context": None if new.caller is None else new.caller.text,
         }
         body = {"execution_id": new.execution_id, "body": new.input}
         writes: list[Write] = [
@@ -212,6 +213,7 @@ class Translator:
             "output": change.output,
             "error_code": change.error_code,
             "error_message": change.error_message,
+            **_timing(change.timing),
         }
         return [(self._sql["complete_step"], params, True), *self._closed(unit, change)]
 
@@ -221,6 +223,7 @@ class Translator:
             "failures": change.failures,
             "error_code": change.error_code,
             "error_message": change.error_message,
+            **_timing(change.timing),
         }
         return [(self._sql["fail_step"], params, True), *self._closed(unit, change)]
 
@@ -256,3 +259,7 @@ def _step(unit: x.Unit, change: Any) -> dict[str, Any]:
         "attempt": change.attempt,
         "at": unit.at,
     }
+
+
+def _timing(timing: x.Timing) -> dict[str, Any]:
+    return {"queue_us": timing.queue_us, "call_us": timing.call_us, "commit_us": timing.commit_us}

@@ -10,7 +10,7 @@ from opscore.operations import Operations
 from opscore.web import docs
 from opscore.web.api import add_api
 from opscore.web.bodies import Bodies
-from opscore.web.config import BODIES, CONFIG, FRAMES, OPERATIONS, RATE_LIMIT, STREAMS, WebConfig
+from opscore.web.config import BODIES, CONFIG, FRAMES, OPERATIONS, RATE_LIMIT, STREAMS, TRACER, WebConfig
 from opscore.web.limits import RateLimit
 from opscore.web.middlewares import guarded
 from opscore.web.opscore_v1 import add_dialect
@@ -30,6 +30,7 @@ def make_app(config: WebConfig, running: Callable[[], AsyncContextManager[Operat
     app[CONFIG] = config
     app[BODIES] = Bodies(config.body_timeout, config.max_request_bytes)
     app[RATE_LIMIT] = RateLimit(config.rate_limit)
+    app[TRACER] = None
     app[STREAMS] = Streams(config.max_streams)
     app[FRAMES] = Frames()
 

@@ -52,7 +52,7 @@ def status_of(error: e.OpsCoreError) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-def answer_error(error: e.OpsCoreError, request_id: str) -> web.Response:
+def answer_error(error: e.OpsCoreError, request_id: str, trace_id: str) -> web.Response:
     """The answer for one of our errors."""
     status = status_of(error)
     headers = {}
@@ -60,10 +60,10 @@ def answer_error(error: e.OpsCoreError, request_id: str) -> web.Response:
         headers["WWW-Authenticate"] = "Bearer"
     if status in (429, 503):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or _DEFAULT_RETRY_AFTER)))
-    return problem(status, error.error_code, error.message, request_id, error.details, headers)
+    return problem(status, error.error_code, error.message, request_id, trace_id, error.details, headers)
 
 
-def answer_http(error: web.HTTPException, request_id: str) -> web.Response:
+def answer_http(error: web.HTTPException, request_id: str, trace_id: str) -> web.Response:
     """The answer for an error that aiohttp itself raised: no such route, not that method, too large."""
     phrase = http.HTTPStatus(error.status).phrase
     detail = {
@@ -73,7 +73,7 @@ def answer_http(error: web.HTTPException, request_id: str) -> web.Response:
     }.get(error.status, phrase)
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     code = _CODES.get(error.status, phrase.upper().replace(" ", "_"))
-    return problem(error.status, code, detail, request_id, {}, headers)
+    return problem(error.status, code, detail, request_id, trace_id, {}, headers)
 
 
 def problem(
@@ -81,6 +81,7 @@ def problem(
     code: str,
     detail: str,
     request_id: str,
+    trace_id: str,
     details: Optional[Mapping[str, list[str]]] = None,
     headers: Optional[Mapping[str, str]] = None,
 ) -> web.Response:
@@ -94,6 +95,7 @@ def problem(
         "error_code": code,
         "details": details or {},
         "request_id": request_id,
+        "trace_id": trace_id,
     }
     return web.Response(
         status=status, body=orjson.dumps(body), content_type="application/problem+json", headers=headers

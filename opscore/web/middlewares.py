@@ -1,25 +1,33 @@
-"""What happens to every request: it gets an id, is checked, and whatever goes wrong becomes a problem."""
+"""What happens to every request: it gets an id and a trace, is checked, and what goes wrong becomes a problem."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from typing import Any, Awaitable, Callable
+import time
+from typing import Any, Awaitable, Callable, Optional
 
 from aiohttp import web
 
 from opscore.domain.errors import Invalid, OpsCoreError, StoreError
+from opscore.domain.instants import Instant, Seconds
+from opscore.domain.ports import Served, Tracer
+from opscore.domain.tracing import TraceContext, read_context
 from opscore.web.auth import check_host, check_key
-from opscore.web.config import CONFIG
+from opscore.web.config import CONFIG, TRACER
 from opscore.web.errors import answer_error, answer_http, problem
-from opscore.web.streams import REQUEST_ID
+from opscore.web.streams import REQUEST_ID, TRACE_ID
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Typed keys are younger than the oldest aiohttp we run on.
 CALLER: Any = web.RequestKey("opscore_caller", str) if hasattr(web, "RequestKey") else "opscore_caller"
+TRACE: Any = web.RequestKey("opscore_trace", object) if hasattr(web, "RequestKey") else "opscore_trace"
+"""The span of whoever sent the request; None where there is none."""
+STARTED: Any = web.RequestKey("opscore_started", object) if hasattr(web, "RequestKey") else "opscore_started"
+"""The execution that the request has started."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -27,12 +35,58 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """One middleware for all of it: each further one would cost every request a few microseconds."""
     given = request.headers.get("X-Request-ID", "")
-    request_id = given if _SANE_ID.fullmatch(given) else os.urandom(8).hex()
-    request[REQUEST_ID] = request_id
-    answer = await _answer(request, handler, request_id)
-    if not answer.prepared:  # a stream sent its headers, with this one, long ago
+    made = os.urandom(24).hex()
+    request_id = given if _SANE_ID.fullmatch(given) else made[:16]
+    caller = _caller(request)
+    trace_id = made[16:] if caller is None else caller.trace_id
+    request[REQUEST_ID], request[TRACE], request[TRACE_ID] = request_id, caller, trace_id
+    tracer = request.app[TRACER]
+    if tracer is None:
+        answer = await _answer(request, handler, request_id, trace_id)
+    else:
+        answer = await _traced(request, handler, tracer)
+    if not answer.prepared:  # a stream sent its headers, with these, long ago
         answer.headers["X-Request-ID"] = request_id
+        answer.headers["X-Trace-ID"] = trace_id
     return answer
+
+
+def _caller(request: web.Request) -> Optional[TraceContext]:
+    """The span that the request says it comes from; two of them are as good as none."""
+    headers = request.headers
+    if "traceparent" not in headers:
+        return None
+    parents = headers.getall("traceparent")
+    return read_context(parents[0] if len(parents) == 1 else None, ",".join(headers.getall("tracestate", ())))
+
+
+async def _traced(request: web.Request, handler: Handler, tracer: Tracer) -> web.StreamResponse:
+    """Answer, and tell of it."""
+    began_at, began = time.time_ns() // 1000, time.monotonic()
+    try:
+        answer = await _answer(request, handler, request[REQUEST_ID], request[TRACE_ID])
+    except web.HTTPException as redirect:
+        tracer.answered(_served(request, redirect.status, began_at, time.monotonic() - began))
+        raise
+    tracer.answered(_served(request, answer.status, began_at, time.monotonic() - began))
+    return answer
+
+
+def _served(request: web.Request, status: int, began_at: Instant, seconds: Seconds) -> Served:
+    resource = request.match_info.route.resource
+    return Served(
+        method=request.method,
+        route=None if resource is None else resource.canonical,
+        path=request.rel_url.raw_path,
+        scheme=request.scheme,
+        host=request.headers.get("Host"),
+        status=status,
+        began_at=began_at,
+        seconds=seconds,
+        trace_id=request[TRACE_ID],
+        caller=request[TRACE],
+        started=request.get(STARTED),
+    )
 
 
 def _check_text(request: web.Request) -> None:
@@ -48,7 +102,7 @@ def _check_text(request: web.Request) -> None:
             raise Invalid("The path or query is not valid Unicode (UTF-8).") from None
 
 
-async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
+async def _answer(request: web.Request, handler: Handler, request_id: str, trace_id: str) -> web.StreamResponse:
     try:
         check_host(request, request.app[CONFIG])
         _check_text(request)
@@ -57,11 +111,12 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return answer_http(error, request_id)
+        return answer_http(error, request_id, trace_id)
     except OpsCoreError as error:
         if isinstance(error, StoreError):
             log.warning("request.store_failed", extra={"request_id": request_id, "reason": str(error)})
-        return answer_error(error, request_id)
+        return answer_error(error, request_id, trace_id)
     except Exception:
         log.exception("request.failed", extra={"request_id": request_id, "path": request.path})
-        return problem(500, "INTERNAL_ERROR", "Something went wrong here; the server's log has it.", request_id)
+        detail = "Something went wrong here; the server's log has it."
+        return problem(500, "INTERNAL_ERROR", detail, request_id, trace_id)

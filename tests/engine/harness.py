@@ -18,7 +18,7 @@ from opscore.domain.agents import AgentSpec, AgentState, Report
 from opscore.domain.calls import Answered, Call, Deferred, Outcome, Probe, Reply
 from opscore.domain.errors import StoreFull
 from opscore.domain.executions import Execution, Unit
-from opscore.domain.ports import Directory, Observer
+from opscore.domain.ports import Directory, Observer, Tracer
 from opscore.engine import Engine, FleetLimits, Limits, open_engine
 from opscore.operations import Agents, Executions, Flows
 from opscore.operations.executions import Start
@@ -269,6 +269,7 @@ async def bench(
     clock: Optional[VirtualClock] = None,
     directory: Optional[Directory] = None,
     observers: Sequence[Observer] = (),
+    tracer: Optional[Tracer] = None,
     **limits: Any,
 ) -> AsyncIterator[Bench]:
     """An engine at work; stopped without a drain at the end."""
@@ -285,7 +286,7 @@ async def bench(
     async with open_store(path, now=clock.now(), timeout=30, on_fatal=print) as store:
         store.__class__ = FullOnce
         assert isinstance(store, FullOnce)
-        async with open_engine(store, protocols, clock, Limits(**chosen), directory, observers) as engine:
+        async with open_engine(store, protocols, clock, Limits(**chosen), directory, observers, tracer) as engine:
             flows = Flows(store, clock)
             agents = Agents(store, engine, protocols, clock)
             executions = Executions(store, engine, flows, clock, 86_400.0)
