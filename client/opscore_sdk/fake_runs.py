@@ -179,6 +179,7 @@ class FakeExecution:
             "error_message": None,
             "error_code": None,
             "execution_time_ms": 0.0,
+            "timing": {"queue_ms": 0.0, "call_ms": 0.0, "commit_ms": 0.0},
             "created_at": record["created_at"],
             "started_at": record["started_at"],
             "completed_at": record["completed_at"],

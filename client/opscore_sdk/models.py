@@ -217,6 +217,8 @@ class NodeResult(Model):
     error_message: Optional[str]
     error_code: Optional[str]
     execution_time_ms: Optional[float]
+    timing: Optional[Json]
+    """Where the time of its last attempt went: ``queue_ms``, ``call_ms`` and ``commit_ms``, None where unknown."""
     created_at: Optional[str]
     started_at: Optional[str]
     completed_at: Optional[str]

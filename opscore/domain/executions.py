@@ -122,6 +122,18 @@ class Execution:
 
 
 @attrs.frozen
+class Timing:
+    """Where the time of a step's last attempt went, in microseconds; None where it is not known."""
+
+    queue_us: Optional[int] = None
+    """From the moment it was ready until a slot and an agent were there."""
+    call_us: Optional[int] = None
+    """The call itself; where the agent answers later, until it did."""
+    commit_us: Optional[int] = None
+    """From handing the intent to the store until it was durable."""
+
+
+@attrs.frozen
 class Step:
     """One node of one execution, as far as it came. The output is JSON text."""
 
@@ -141,6 +153,12 @@ class Step:
     error_code: Optional[str] = None
     error_message: Optional[str] = None
     waiting_detail: Optional[str] = None
+    queue_us: Optional[int] = None
+    call_us: Optional[int] = None
+    commit_us: Optional[int] = None
+
+
+UNTIMED = Timing()
 
 
 @attrs.frozen
@@ -233,6 +251,7 @@ class StepCompleted:
     error_message: Optional[str] = None
     """The failure that the output stands in for, where the flow says so."""
     closes: Optional[str] = None
+    timing: Timing = UNTIMED
 
 
 @attrs.frozen
@@ -248,6 +267,7 @@ class StepFailed:
     is_tolerated: bool = False
     """Whether the execution goes on without it."""
     closes: Optional[str] = None
+    timing: Timing = UNTIMED
 
 
 @attrs.frozen

@@ -312,7 +312,9 @@ class Conductor:
             if not written:
                 for node_id in hop.calls:
                     self._admission.give_back(run, node_id)
-        self._witnesses.wrote(run, hop.unit, self._clock.monotonic() - began)
+        seconds = self._clock.monotonic() - began
+        run.intended(hop.calls, seconds)
+        self._witnesses.wrote(run, hop.unit, seconds)
         for change in hop.unit.changes:
             self._note_tasks(run, change)
 

@@ -74,8 +74,8 @@ class StepState:
     """What a run remembers of a step that has begun and not ended."""
 
     __slots__ = (
-        "agent_id", "attempt", "awaits", "failures", "first_at", "is_fallback", "may_be_taken", "offers", "task",
-        "timer", "waiter",
+        "agent_id", "attempt", "awaits", "call_us", "called_at", "commit_us", "failures", "first_at", "is_fallback",
+        "may_be_taken", "offers", "queue_us", "ready_at", "task", "timer", "waiter",
     )  # fmt: skip
 
     def __init__(self, attempt: int = 0, failures: int = 0, first_at: Optional[Instant] = None) -> None:
@@ -96,6 +96,20 @@ class StepState:
         """What it waits for; None while its call is open. What was set going for another wait means nothing now."""
         self.timer: Optional[TimerHandle] = None
         self.waiter: Optional[Waiter] = None
+        self.ready_at: Optional[Instant] = None
+        """Since when it could be called if there were a slot and an agent, while there is none."""
+        self.called_at: Optional[Instant] = None
+        self.queue_us: Optional[int] = None
+        self.call_us: Optional[int] = None
+        """How long the call took that has come back with an end."""
+        self.commit_us: Optional[int] = None
+
+    def timing(self, now: Instant) -> x.Timing:
+        """Where the time of its last attempt went, which has just come to its end."""
+        call_us = self.call_us
+        if call_us is None and self.called_at is not None:
+            call_us = max(0, now - self.called_at)  # it is the agent that ends it
+        return x.Timing(self.queue_us, call_us, self.commit_us)
 
 
 @attrs.frozen
@@ -254,7 +268,14 @@ class Run:
         if isinstance(reply, Refused):
             return self._failed(node, reply, now, chance, admit, changes)
         state = self.steps.pop(node_id)
-        done = x.StepCompleted(node_id, state.agent_id, state.attempt, encode_json(reply.output), closes=_closed(state))
+        done = x.StepCompleted(
+            node_id,
+            state.agent_id,
+            state.attempt,
+            encode_json(reply.output),
+            closes=_closed(state),
+            timing=state.timing(now),
+        )
         return self._proceed([*changes, done], self.progress.ended(node_id, completed=True), now, admit)
 
     def heard(self, told: x.AgentReported, now: Instant) -> Hop:
@@ -275,6 +296,7 @@ class Run:
         assert state.task is not None, "only tasks are taken"
         state.task = attrs.evolve(state.task, accepted_at=now)
         state.offers = 0
+        state.call_us = None
         state.may_be_taken = True
         until = state.task.until
         state.awaits = Awaits("answer", until)
@@ -286,7 +308,7 @@ class Run:
         state.offers += 1
         state.may_be_taken = state.may_be_taken or not postponed.is_certain
         delay = max(HAND_OVER.delay(state.offers, chance), min(postponed.retry_after or 0.0, LONGEST_RETRY_AFTER))
-        until = after(now, delay)
+        until = state.ready_at = after(now, delay)
         waits = self._waits(
             node_id, "retry", until=until, error_code=postponed.error_code, error_message=postponed.error_message
         )
@@ -310,7 +332,7 @@ class Run:
                 return self._give_up(node, refused, now, admit, changes)
             state.is_fallback = True
             state.failures, state.first_at, delay = 0, None, 0.0
-        until = after(now, delay)
+        until = state.ready_at = after(now, delay)
         waits = self._waits(
             node.id,
             "retry",
@@ -325,14 +347,15 @@ class Run:
 
     def _give_up(self, node: Node, refused: Refused, now: Instant, admit: Admit, changes: list[x.Change]) -> Hop:
         state = self.steps.pop(node.id)
-        code, message, closes = refused.error_code, refused.error_message, _closed(state)
+        code, message = refused.error_code, refused.error_message
+        closes, timing = _closed(state), state.timing(now)
         if node.on_error.output is not None:
             text = encode_json(node.on_error.output)
-            changes.append(x.StepCompleted(node.id, state.agent_id, state.attempt, text, code, message, closes))
+            changes.append(x.StepCompleted(node.id, state.agent_id, state.attempt, text, code, message, closes, timing))
             return self._proceed(changes, self.progress.ended(node.id, completed=True), now, admit)
         goes_on = node.on_error.goes_on
         changes.append(
-            x.StepFailed(node.id, state.agent_id, state.attempt, state.failures, code, message, goes_on, closes)
+            x.StepFailed(node.id, state.agent_id, state.attempt, state.failures, code, message, goes_on, closes, timing)
         )
         if goes_on:
             return self._proceed(changes, self.progress.ended(node.id, completed=True), now, admit)
@@ -350,6 +373,13 @@ class Run:
     def granted(self, node_id: str, now: Instant, admitted: Admitted) -> Hop:
         """A step that waited for a slot has one."""
         return Hop(self._unit(now, [self._starts(node_id, now, admitted)]), [node_id])
+
+    def intended(self, node_ids: Iterable[str], seconds: Seconds) -> None:
+        """The intents of these steps' calls are durable, after that many seconds."""
+        for node_id in node_ids:
+            state = self.steps.get(node_id)
+            if state is not None:
+                state.commit_us = round(seconds * SECOND)
 
     def cancel(self, now: Instant, reason: Optional[str]) -> Hop:
         """End it because somebody asked."""
@@ -382,15 +412,21 @@ class Run:
         admission = admit(self, self.flow.nodes[node_id])
         if isinstance(admission, Admitted):
             return self._starts(node_id, now, admission, recovered=recovered)
-        return self._waits(
+        waits = self._waits(
             node_id, admission.reason, agent_id=admission.agent_id, detail=admission.detail, until=admission.until
         )
+        state = self.steps[node_id]
+        if state.ready_at is None:
+            state.ready_at = now
+        return waits
 
     def _starts(self, node_id: str, now: Instant, admitted: Admitted, *, recovered: bool = False) -> x.StepStarted:
         node = self.flow.nodes[node_id]
         state, is_new = self._state(node_id)
         state.attempt += 1
         state.awaits = state.waiter = None
+        state.queue_us = 0 if state.ready_at is None else max(0, now - state.ready_at)
+        state.ready_at = state.called_at = state.call_us = state.commit_us = None
         state.agent_id = admitted.agent_id
         if admitted.agent_id is not None and admitted.task_until is not None:
             state.task = OpenTask(admitted.agent_id, self.execution_id, node_id, admitted.task_until)
@@ -483,6 +519,10 @@ def _recalled(step: x.Step, node: Node, task: Optional[OpenTask]) -> StepState:
     state.agent_id = step.agent_id
     state.task = task
     state.may_be_taken = task is not None
+    if task is not None:
+        state.called_at = task.accepted_at
+    elif step.waiting_for is not None:
+        state.ready_at = step.waiting_until if step.waiting_for == "retry" else step.waiting_since
     state.is_fallback = node.on_error.agent_id is not None and step.agent_id == node.on_error.agent_id != node.agent_id
     return state
 

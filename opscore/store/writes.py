@@ -204,6 +204,7 @@ class Translator:
             "output": change.output,
             "error_code": change.error_code,
             "error_message": change.error_message,
+            **_timing(change.timing),
         }
         return [(self._sql["complete_step"], params, True), *self._closed(unit, change)]
 
@@ -213,6 +214,7 @@ class Translator:
             "failures": change.failures,
             "error_code": change.error_code,
             "error_message": change.error_message,
+            **_timing(change.timing),
         }
         return [(self._sql["fail_step"], params, True), *self._closed(unit, change)]
 
@@ -248,3 +250,7 @@ def _step(unit: x.Unit, change: Any) -> dict[str, Any]:
         "attempt": change.attempt,
         "at": unit.at,
     }
+
+
+def _timing(timing: x.Timing) -> dict[str, Any]:
+    return {"queue_us": timing.queue_us, "call_us": timing.call_us, "commit_us": timing.commit_us}

@@ -64,14 +64,16 @@ WHERE execution_id = :execution_id AND node_id = :node_id
 -- name: complete_step
 UPDATE steps
 SET status = 'completed', output = :output, completed_at = :at, error_code = :error_code,
-    error_message = :error_message, waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
+    error_message = :error_message, queue_us = :queue_us, call_us = :call_us, commit_us = :commit_us,
+    waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
 WHERE execution_id = :execution_id AND node_id = :node_id
     AND status IN ('running', 'waiting') AND attempt = :attempt;
 
 -- name: fail_step
 UPDATE steps
 SET status = 'failed', failures = :failures, completed_at = :at, error_code = :error_code,
-    error_message = :error_message, waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
+    error_message = :error_message, queue_us = :queue_us, call_us = :call_us, commit_us = :commit_us,
+    waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
 WHERE execution_id = :execution_id AND node_id = :node_id
     AND status IN ('running', 'waiting') AND attempt = :attempt;
 
@@ -125,7 +127,8 @@ SELECT output FROM steps WHERE execution_id = :execution_id AND node_id = :node_
 
 -- name: steps
 SELECT execution_id, node_id, agent_id, status, attempt, failures, created_at, started_at, completed_at,
-    waiting_for, waiting_since, waiting_until, output, error_code, error_message, waiting_detail
+    waiting_for, waiting_since, waiting_until, output, error_code, error_message, waiting_detail,
+    queue_us, call_us, commit_us
 FROM steps WHERE execution_id = :execution_id ORDER BY created_at, node_id;
 
 -- name: execution_status

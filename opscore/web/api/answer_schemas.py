@@ -70,6 +70,14 @@ class ExecutionsSchema(Schema):
     next_cursor = nullable(fields.String(required=True))
 
 
+class TimingSchema(Schema):
+    """Where the time of a step's last attempt went; unknown before the step has ended."""
+
+    queue_ms = nullable(fields.Float(required=True))
+    call_ms = nullable(fields.Float(required=True))
+    commit_ms = nullable(fields.Float(required=True))
+
+
 class NodeResultSchema(Schema):
     """One step."""
 
@@ -84,6 +92,7 @@ class NodeResultSchema(Schema):
     error_message = nullable(fields.String(required=True))
     error_code = nullable(fields.String(required=True))
     execution_time_ms = nullable(fields.Float(required=True))
+    timing = fields.Nested(TimingSchema, required=True)
     created_at = fields.String(required=True)
     started_at = nullable(fields.String(required=True))
     completed_at = nullable(fields.String(required=True))

@@ -144,10 +144,19 @@ def node_result(result: NodeResult) -> Json:
         "error_message": step.error_message,
         "error_code": step.error_code,
         "execution_time_ms": spent,
+        "timing": {
+            "queue_ms": _milliseconds(step.queue_us),
+            "call_ms": _milliseconds(step.call_us),
+            "commit_ms": _milliseconds(step.commit_us),
+        },
         "created_at": show(step.created_at),
         "started_at": show(step.started_at),
         "completed_at": show(step.completed_at),
     }
+
+
+def _milliseconds(microseconds: Optional[int]) -> Optional[float]:
+    return None if microseconds is None else microseconds / 1000
 
 
 def message(found: Message) -> Json:
