@@ -254,7 +254,7 @@ SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
 WHERE flow_id = :flow_id ORDER BY execution_id DESC LIMIT :limit;
 
 -- name: sampled_steps
-SELECT node_id, agent_id, attempt, status, error_code, created_at, started_at, completed_at FROM steps
+SELECT node_id, agent_id, attempt, status, error_code, queue_us, call_us, commit_us FROM steps
 WHERE execution_id = :execution_id AND completed_at >= :since AND status IN ('completed', 'failed')
     AND (:agent_id IS NULL OR agent_id = :agent_id);
 
