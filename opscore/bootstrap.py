@@ -23,6 +23,7 @@ from opscore.operations import Agents, Executions, Flows, Keys, Operations, Over
 from opscore.protocols import AgentKit, Handler, open_protocols
 from opscore.settings import Settings, check_settings
 from opscore.store import migrate_database, open_store
+from opscore.telemetry.metrics import Metrics, Sources
 from opscore.version import __version__
 from opscore.web.app import WebConfig, make_app
 
@@ -56,12 +57,16 @@ class Parts:
 
 @asynccontextmanager
 async def running_parts(
-    settings: Settings, local_agents: Optional[LocalAgents] = None, on_fatal: Optional[OnFatal] = None
+    settings: Settings,
+    local_agents: Optional[LocalAgents] = None,
+    on_fatal: Optional[OnFatal] = None,
+    metrics: Optional[Metrics] = None,
 ) -> AsyncIterator[Parts]:
     """Build every part and tie them together; close them in the opposite order."""
     check_settings(settings)
     from_files = await _flow_files(settings)
     clock = SystemClock()
+    metrics = metrics or Metrics(__version__, clock)
     limits = Limits(
         calls=settings.max_calls,
         open_runs=settings.max_open_runs,
@@ -86,7 +91,11 @@ async def running_parts(
     )
     async with (
         open_store(
-            settings.database_path, now=clock.now(), timeout=settings.database_timeout, on_fatal=on_fatal or _report
+            settings.database_path,
+            now=clock.now(),
+            timeout=settings.database_timeout,
+            on_fatal=on_fatal or _report,
+            observer=metrics.store,
         ) as store,
         open_protocols(
             settings.agent_networks,
@@ -95,7 +104,7 @@ async def running_parts(
             agentkit=(settings.agentkit_api_url, settings.agentkit_api_key),
             probe_timeout=settings.probe_timeout,
         ) as protocols,
-        open_engine(store, protocols, clock, limits, _directory(settings, protocols), _observers()) as engine,
+        open_engine(store, protocols, clock, limits, _directory(settings, protocols), _observers(metrics)) as engine,
     ):
         keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
         if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
@@ -109,23 +118,31 @@ async def running_parts(
         if settings.flows_dir:
             loaded = await definitions.store(flows, from_files)
             log.info("flows.loaded", extra={"directory": settings.flows_dir, **attrs.asdict(loaded)})
-        yield Parts(
-            Operations(
-                agents=agents,
-                webhook=Webhook(agents, clock, settings.webhook_secret),
-                sessions=Sessions(store, engine, flows, executions),
-                executions=executions,
-                flows=flows,
-                keys=keys,
-                overview=Overview(store, engine, clock),
-            ),
-            engine,
+        sources = Sources(
+            survey=engine.survey,
+            totals=store.totals,
+            figures=lambda: store.figures,
+            sizes=store.sizes,
+            is_agent=lambda agent_id: store.agent_now(agent_id) is not None,
         )
+        with metrics.watching(sources):
+            yield Parts(
+                Operations(
+                    agents=agents,
+                    webhook=Webhook(agents, clock, settings.webhook_secret),
+                    sessions=Sessions(store, engine, flows, executions),
+                    executions=executions,
+                    flows=flows,
+                    keys=keys,
+                    overview=Overview(store, engine, clock),
+                ),
+                engine,
+            )
 
 
-def _observers() -> Sequence[Observer]:
+def _observers(metrics: Metrics) -> Sequence[Observer]:
     """Whoever is told what the engine does."""
-    return ()
+    return (metrics.engine,)
 
 
 def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:
@@ -172,10 +189,11 @@ def create_app(
         on_fatal: Called with the reason when the store has died and the process should end.
     """
     engines: list[Engine] = []
+    metrics = Metrics(__version__, SystemClock())
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Operations]:
-        async with running_parts(settings, local_agents, on_fatal) as parts:
+        async with running_parts(settings, local_agents, on_fatal, metrics) as parts:
             engines.append(parts.engine)
             yield parts.operations
 
@@ -183,7 +201,7 @@ def create_app(
         for engine in engines:
             engine.refuse()
 
-    app = make_app(_web_config(settings), opened)
+    app = make_app(_web_config(settings), opened, metrics)
     app.on_shutdown.append(refuse)
     app[ENGINES] = engines
     return app

@@ -167,6 +167,14 @@ class Started:
 
 
 @attrs.frozen
+class Waited:
+    """A wait that is over: what for, and since when."""
+
+    reason: WaitReason
+    since: Instant
+
+
+@attrs.frozen
 class StepStarted:
     """A call to an agent is about to leave: the intent."""
 
@@ -178,6 +186,8 @@ class StepStarted:
     recovered: bool = False
     task_until: Optional[Instant] = None
     """Set when the agent is one that answers later: until when it holds the task."""
+    waited: Optional[Waited] = None
+    """What the step waited for last, if it did."""
 
 
 @attrs.frozen
@@ -219,6 +229,8 @@ class StepWaits:
     detail: Optional[str] = None
     closes: Optional[str] = None
     """The agent whose task this ends."""
+    waited: Optional[Waited] = None
+    """What the step waited for until now, if for something else."""
 
 
 @attrs.frozen

@@ -55,6 +55,8 @@ class Awaits(NamedTuple):
 
 
 SLOT = Awaits("slot")
+_TURN: frozenset[x.WaitReason] = frozenset(("slot", "agent"))
+"""Reasons that are one wait, whichever of them it is at a moment: for the step's turn."""
 _WORD_OF_IT: Seconds = 1.0
 """How long a task that was perhaps handed over is left alone after a restart: its agent may say that it has it."""
 
@@ -75,7 +77,7 @@ class StepState:
 
     __slots__ = (
         "agent_id", "attempt", "awaits", "failures", "first_at", "is_fallback", "may_be_taken", "offers", "task",
-        "timer", "waiter",
+        "timer", "waiter", "waits",
     )  # fmt: skip
 
     def __init__(self, attempt: int = 0, failures: int = 0, first_at: Optional[Instant] = None) -> None:
@@ -94,8 +96,18 @@ class StepState:
         """Whether a call that came back leaves it open that the agent has the task."""
         self.awaits: Optional[Awaits] = None
         """What it waits for; None while its call is open. What was set going for another wait means nothing now."""
+        self.waits: Optional[x.Waited] = None
+        """The wait as it is recorded: what for, and since when; None while its call is open."""
         self.timer: Optional[TimerHandle] = None
         self.waiter: Optional[Waiter] = None
+
+    def begin_wait(self, reason: x.WaitReason, now: Instant) -> Optional[x.Waited]:
+        """It waits for something from now on; the wait that is over with that, if one is."""
+        before = self.waits
+        if before is not None and before.reason in _TURN and reason in _TURN:
+            return None
+        self.waits = x.Waited(reason, now)
+        return before
 
 
 @attrs.frozen
@@ -247,6 +259,7 @@ class Run:
         node = self.flow.nodes[node_id]
         changes: list[x.Change] = [] if told is None else [told]
         self._no_timer(node_id)
+        self.steps[node_id].waits = None  # for an answer, if for anything: that was work, and no wait for its turn
         if isinstance(reply, Deferred):
             return self._taken(node_id, now, changes)
         if isinstance(reply, Postponed):
@@ -278,6 +291,7 @@ class Run:
         state.may_be_taken = True
         until = state.task.until
         state.awaits = Awaits("answer", until)
+        state.begin_wait("agent", now)
         changes.append(x.StepAccepted(node_id, state.task.agent_id, state.attempt, until))
         return Hop(self._unit(now, changes), answers={node_id: until})
 
@@ -288,7 +302,7 @@ class Run:
         delay = max(HAND_OVER.delay(state.offers, chance), min(postponed.retry_after or 0.0, LONGEST_RETRY_AFTER))
         until = after(now, delay)
         waits = self._waits(
-            node_id, "retry", until=until, error_code=postponed.error_code, error_message=postponed.error_message
+            node_id, "retry", now, until=until, error_code=postponed.error_code, error_message=postponed.error_message
         )
         return Hop(self._unit(now, [waits]), timers={node_id: until})
 
@@ -314,6 +328,7 @@ class Run:
         waits = self._waits(
             node.id,
             "retry",
+            now,
             agent_id=node.on_error.agent_id if state.is_fallback else None,  # whose turn it is after a restart too
             until=until,
             error_code=refused.error_code,
@@ -383,13 +398,14 @@ class Run:
         if isinstance(admission, Admitted):
             return self._starts(node_id, now, admission, recovered=recovered)
         return self._waits(
-            node_id, admission.reason, agent_id=admission.agent_id, detail=admission.detail, until=admission.until
+            node_id, admission.reason, now, agent_id=admission.agent_id, detail=admission.detail, until=admission.until
         )
 
     def _starts(self, node_id: str, now: Instant, admitted: Admitted, *, recovered: bool = False) -> x.StepStarted:
         node = self.flow.nodes[node_id]
         state, is_new = self._state(node_id)
         state.attempt += 1
+        waited, state.waits = state.waits, None
         state.awaits = state.waiter = None
         state.agent_id = admitted.agent_id
         if admitted.agent_id is not None and admitted.task_until is not None:
@@ -397,13 +413,14 @@ class Run:
         if state.first_at is None:
             state.first_at = now
         return x.StepStarted(
-            node_id, admitted.agent_id, state.attempt, is_new, node.is_exit, recovered, admitted.task_until
+            node_id, admitted.agent_id, state.attempt, is_new, node.is_exit, recovered, admitted.task_until, waited
         )
 
     def _waits(
         self,
         node_id: str,
         reason: x.WaitReason,
+        now: Instant,
         *,
         agent_id: Optional[str] = None,
         until: Optional[Instant] = None,
@@ -425,6 +442,7 @@ class Run:
             error_code,
             error_message,
             detail,
+            waited=state.begin_wait(reason, now),
         )
 
     def _state(self, node_id: str) -> tuple[StepState, bool]:
@@ -483,6 +501,8 @@ def _recalled(step: x.Step, node: Node, task: Optional[OpenTask]) -> StepState:
     state.agent_id = step.agent_id
     state.task = task
     state.may_be_taken = task is not None
+    if step.waiting_for is not None and step.waiting_since is not None:
+        state.waits = x.Waited(step.waiting_for, step.waiting_since)
     state.is_fallback = node.on_error.agent_id is not None and step.agent_id == node.on_error.agent_id != node.agent_id
     return state
 

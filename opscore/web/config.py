@@ -6,6 +6,7 @@ import attrs
 from aiohttp import web
 
 from opscore.domain.instants import Seconds
+from opscore.domain.ports import WebMetrics
 from opscore.operations import Operations
 from opscore.web.bodies import Bodies
 from opscore.web.limits import RateLimit
@@ -30,4 +31,5 @@ OPERATIONS: web.AppKey[Operations] = web.AppKey("operations", Operations)
 BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 RATE_LIMIT: web.AppKey[RateLimit] = web.AppKey("rate_limit", RateLimit)
 STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
+METRICS: web.AppKey[WebMetrics] = web.AppKey("metrics")
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from typing import Any, Awaitable, Callable
+import time
+from typing import Any, Awaitable, Callable, Optional
 
 from aiohttp import web
 
 from opscore.domain.errors import Invalid, OpsCoreError, StoreError
-from opscore.web.auth import check_host, check_key
-from opscore.web.config import CONFIG
+from opscore.web.auth import bare_path, check_host, check_key
+from opscore.web.config import CONFIG, METRICS
 from opscore.web.errors import answer_error, answer_http, problem
 from opscore.web.streams import REQUEST_ID
 
@@ -29,10 +30,23 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     given = request.headers.get("X-Request-ID", "")
     request_id = given if _SANE_ID.fullmatch(given) else os.urandom(8).hex()
     request[REQUEST_ID] = request_id
+    began = time.monotonic()
     answer = await _answer(request, handler, request_id)
+    seconds: Optional[float] = time.monotonic() - began
     if not answer.prepared:  # a stream sent its headers, with this one, long ago
         answer.headers["X-Request-ID"] = request_id
+        if "wait=" in request.rel_url.raw_query_string:
+            seconds = None
+    else:
+        seconds = None
+    request.app[METRICS].answered(request.method, _route(request), answer.status, seconds)
     return answer
+
+
+def _route(request: web.Request) -> Optional[str]:
+    """The pattern of the path, the same for both faces of the API; None where nothing is there."""
+    resource = request.match_info.route.resource
+    return None if resource is None else bare_path(resource.canonical)
 
 
 def _check_text(request: web.Request) -> None:
