@@ -51,6 +51,8 @@ class Sources:
     """Called in a thread; raises OSError."""
     is_agent: Callable[[str], bool]
     """Whether an id is that of a registered agent; called at any time."""
+    dropped_lines: Callable[[], Mapping[str, int]] = dict
+    """Lines of the log that were dropped, by where, as far as that is counted."""
 
 
 class Metrics:
@@ -104,6 +106,7 @@ class Metrics:
             units_waiting=sources.figures()["waiting"],
             streams=streams,
             greatest_lag=self._heartbeat.greatest,
+            dropped_lines=sources.dropped_lines(),
         )
         render = partial(self._render, moment, sources.sizes, is_open=_OPENMETRICS in accept)
         return await asyncio.get_running_loop().run_in_executor(threads, render)

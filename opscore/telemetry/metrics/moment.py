@@ -43,6 +43,8 @@ class Moment:
     units_waiting: float
     streams: int
     greatest_lag: Seconds
+    dropped_lines: Mapping[str, int] = attrs.field(hash=False)
+    """By where that was."""
     sizes: Mapping[str, int] = attrs.field(factory=dict, hash=False)
     """Of the store, in bytes; those that there are."""
 
@@ -58,6 +60,12 @@ class Moment:
         yield GaugeMetricFamily(
             "opscore_loop_lag_max_seconds", "The greatest lag of the loop within a minute.", value=self.greatest_lag
         )
+        dropped = CounterMetricFamily(
+            "opscore_log_lines_dropped", "Lines of the log that were dropped, by where.", labels=["where"]
+        )
+        for where, count in self.dropped_lines.items():
+            dropped.add_metric([where], count)
+        yield dropped
         yield InfoMetricFamily("opscore_build", "The running version.", value={"version": self.version})
 
     def _executions(self) -> Iterator[Family]:
