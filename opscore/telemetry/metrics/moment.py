@@ -107,7 +107,7 @@ class Moment:
             states[view.state] += 1
             healths[view.observed.health] += 1
             in_flight[agent] += view.observed.in_flight
-            held[agent] += view.observed.breaker.state == "open"
+            held[agent] += view.observed.breaker.state != "closed"
         yield _gauge("opscore_agents", "Registered agents, by state.", "state", {s: states[s] for s in AGENT_STATES})
         yield _gauge(
             "opscore_agents_by_health",
@@ -117,7 +117,10 @@ class Moment:
         )
         yield _gauge("opscore_agent_calls_in_flight", "Calls to an agent that are open.", "agent", in_flight)
         yield _gauge(
-            "opscore_agent_breaker_open", "Whether an agent gets no work because it cannot be reached.", "agent", held
+            "opscore_agent_breaker_open",
+            "Whether an agent could not be reached and gets no work, or one call as a trial.",
+            "agent",
+            held,
         )
 
     def _store(self) -> Iterator[Family]:
