@@ -13,16 +13,28 @@ from typing import Any, AsyncIterator, Callable, Mapping, Optional, Sequence
 import attrs
 from aiohttp import web
 
+from opscore.domain.capacity import Capacity
 from opscore.domain.errors import Invalid, InvalidFiles, StoreError
 from opscore.domain.files import Checked
 from opscore.domain.instants import Seconds
 from opscore.domain.ports import AgentProtocol, Directory, Observer
 from opscore.engine import Engine, FleetLimits, Limits, Probing, SystemClock, open_engine
 from opscore.folders import read_folder
-from opscore.operations import Agents, Executions, Flows, Keys, Operations, Overview, Sessions, Webhook, definitions
+from opscore.operations import (
+    Agents,
+    Executions,
+    Flows,
+    Insight,
+    Keys,
+    Operations,
+    Overview,
+    Sessions,
+    Webhook,
+    definitions,
+)
 from opscore.protocols import AgentKit, Handler, open_protocols
 from opscore.settings import Settings, check_settings
-from opscore.store import migrate_database, open_store
+from opscore.store import SqlStore, migrate_database, open_store
 from opscore.telemetry.metrics import Metrics, Sources
 from opscore.version import __version__
 from opscore.web.app import WebConfig, make_app
@@ -105,6 +117,7 @@ async def running_parts(
             probe_timeout=settings.probe_timeout,
         ) as protocols,
         open_engine(store, protocols, clock, limits, _directory(settings, protocols), _observers(metrics)) as engine,
+        metrics.watching(_sources(store, engine)),
     ):
         keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
         if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
@@ -118,31 +131,45 @@ async def running_parts(
         if settings.flows_dir:
             loaded = await definitions.store(flows, from_files)
             log.info("flows.loaded", extra={"directory": settings.flows_dir, **attrs.asdict(loaded)})
-        sources = Sources(
-            survey=engine.survey,
-            totals=store.totals,
-            figures=lambda: store.figures,
-            sizes=store.sizes,
-            is_agent=lambda agent_id: store.agent_now(agent_id) is not None,
+        yield Parts(
+            Operations(
+                agents=agents,
+                webhook=Webhook(agents, clock, settings.webhook_secret),
+                sessions=Sessions(store, engine, flows, executions),
+                executions=executions,
+                flows=flows,
+                insight=Insight(store, engine, protocols, clock, _capacity(settings)),
+                keys=keys,
+                overview=Overview(store, engine, clock),
+            ),
+            engine,
         )
-        with metrics.watching(sources):
-            yield Parts(
-                Operations(
-                    agents=agents,
-                    webhook=Webhook(agents, clock, settings.webhook_secret),
-                    sessions=Sessions(store, engine, flows, executions),
-                    executions=executions,
-                    flows=flows,
-                    keys=keys,
-                    overview=Overview(store, engine, clock),
-                ),
-                engine,
-            )
+
+
+def _capacity(settings: Settings) -> Capacity:
+    return Capacity(
+        calls=settings.max_calls,
+        calls_per_agent=settings.max_calls_per_agent,
+        open_runs=settings.max_open_runs,
+        queued=settings.max_queued,
+        node_timeout=settings.node_timeout,
+    )
 
 
 def _observers(metrics: Metrics) -> Sequence[Observer]:
     """Whoever is told what the engine does."""
     return (metrics.engine,)
+
+
+def _sources(store: SqlStore, engine: Engine) -> Sources:
+    """What a scrape of the metrics looks at."""
+    return Sources(
+        survey=engine.survey,
+        totals=store.totals,
+        figures=lambda: store.figures,
+        sizes=store.sizes,
+        is_agent=lambda agent_id: store.agent_now(agent_id) is not None,
+    )
 
 
 def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:

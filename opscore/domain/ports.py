@@ -10,9 +10,12 @@ from opscore.domain.agents import Agent, AgentSpec, AgentState, Observed, Report
 from opscore.domain.calls import Call, Outcome, Probe, Reply
 from opscore.domain.events import History
 from opscore.domain.executions import Execution, Idempotency, NewExecution, Step, Unit
+from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
+from opscore.domain.overview import Bucket, Picture
+from opscore.domain.performance import Sample, SampleQuery
 from opscore.domain.surveys import Survey
 from opscore.domain.tasks import OpenTask
 
@@ -103,6 +106,8 @@ class ExecutionQuery:
     limit: int = 100
     offset: int = 0
     before: Optional[str] = None
+    text: Optional[str] = None
+    """The beginning of an id, or part of a flow id, an error's code or message, or a user id; in any case."""
 
 
 @attrs.frozen
@@ -204,6 +209,15 @@ class Store(Protocol):
 
     async def totals(self) -> ExecutionTotals:
         """Counts over all executions."""
+
+    async def record(self, execution_id: str) -> Record:
+        """One execution and its steps without payloads, as they are at one moment. Raises ExecutionNotFound."""
+
+    async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
+        """What is so of all executions at one moment, with counts for each span and the newest failures."""
+
+    async def sample(self, query: SampleQuery) -> Sample:
+        """The newest steps that ended since an instant, and the executions they belong to that have ended too."""
 
     async def prune(self, ended_before: Instant, now: Instant, limit: int) -> int:
         """Delete up to ``limit`` executions that ended before an instant, and expired keys; how many went."""
@@ -413,6 +427,9 @@ class Runs(Protocol):
 
     def agent_changed(self, agent_id: str) -> None:
         """An agent was registered, changed or forgotten: look at it anew."""
+
+    def carries(self, execution_id: str) -> bool:
+        """Whether a running execution is in the engine's care, and not about to be taken up from its record."""
 
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now: open runs, calls in flight, waiting calls, queued executions."""

@@ -44,9 +44,8 @@ async def watched(
 ) -> AsyncIterator[Watched]:
     clock = clock or VirtualClock()
     metrics = Metrics("1.2.3", clock)
-    async with bench(path, clock, observers=[metrics.engine], **limits) as it:
-        with metrics.watching(sources(it)):
-            yield Watched(it, metrics)
+    async with bench(path, clock, observers=[metrics.engine], **limits) as it, metrics.watching(sources(it)):
+        yield Watched(it, metrics)
 
 
 async def test_executions_are_counted_and_timed_by_flow() -> None:

@@ -39,7 +39,7 @@ async def text(metrics: Metrics, accept: str = "") -> str:
 async def test_what_is_looked_at_is_in_the_text() -> None:
     """Figures of the engine, the store, the streams and the logs come with their values of the moment."""
     metrics = Metrics("1.2.3", VirtualClock())
-    with metrics.watching(sources(dropped_lines=lambda: {"queue": 8})):
+    async with metrics.watching(sources(dropped_lines=lambda: {"queue": 8})):
         found = Scraped(await text(metrics))
     assert {name: found.value(f"opscore_{name}") for name in GAUGES} == GAUGES
     assert found.values("opscore_executions_total") == {"completed": 5, "failed": 0, "cancelled": 0}
@@ -55,7 +55,7 @@ async def test_what_is_looked_at_is_in_the_text() -> None:
 async def test_without_a_store_the_rest_is_told(error: Exception) -> None:
     """Where the store does not answer, that is told, with all that is known without it."""
     metrics = Metrics("1.2.3", VirtualClock())
-    with metrics.watching(sources(error)):
+    async with metrics.watching(sources(error)):
         found = Scraped(await text(metrics))
     assert found.value("opscore_store_up") == 0
     assert found.values("opscore_executions_total") == {}
@@ -69,7 +69,7 @@ async def test_a_disk_that_cannot_be_asked_leaves_its_sizes_out() -> None:
         raise OSError(5, "Input/output error")
 
     metrics = Metrics("1.2.3", VirtualClock())
-    with metrics.watching(sources(sizes=fails)):
+    async with metrics.watching(sources(sizes=fails)):
         found = Scraped(await text(metrics))
     assert found.values("opscore_store_wal_bytes") == {}
     assert found.value("opscore_store_up") == 1
@@ -80,7 +80,7 @@ async def test_both_formats_say_the_same() -> None:
     metrics = Metrics("1.2.3", VirtualClock())
     metrics.answered("GET", "/agents", 200, 0.01)
     metrics.store.committed(3, 0.002)
-    with metrics.watching(sources()):
+    async with metrics.watching(sources()):
         plain = await metrics.scrape("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", 0)
         modern = await metrics.scrape("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", 0)
     assert plain.content_type == "text/plain; version=0.0.4; charset=utf-8"
@@ -101,7 +101,7 @@ async def test_two_applications_do_not_meet() -> None:
     """What one application counts the other does not know."""
     one, other = Metrics("1", VirtualClock()), Metrics("2", VirtualClock())
     one.store.committed(1, 0.1)
-    with one.watching(sources()), other.watching(sources()):
+    async with one.watching(sources()), other.watching(sources()):
         assert Scraped(await text(one)).value("opscore_store_commit_units_count") == 1
         assert Scraped(await text(other)).value("opscore_store_commit_units_count") == 0
 
@@ -109,7 +109,7 @@ async def test_two_applications_do_not_meet() -> None:
 async def test_nothing_is_scraped_of_a_server_that_does_not_run() -> None:
     """Before and after its work a scrape is refused."""
     metrics = Metrics("1", VirtualClock())
-    with metrics.watching(sources()):
+    async with metrics.watching(sources()):
         pass
     with pytest.raises(Unavailable):
         await text(metrics)
@@ -120,7 +120,7 @@ async def test_methods_and_paths_of_strangers_are_no_labels() -> None:
     metrics = Metrics("1", VirtualClock())
     for number in range(100):
         metrics.answered(f"BREW{number}", None, 404, 0.01)
-    with metrics.watching(sources()):
+    async with metrics.watching(sources()):
         found = Scraped(await text(metrics))
     assert found.values("opscore_http_requests_total") == {"other,none,404": 100}
 
@@ -129,7 +129,7 @@ async def test_the_heartbeat_tells_how_late_the_loop_was() -> None:
     """A beat that comes late is counted with its lateness; the greatest is told for a minute, and then no more."""
     clock = VirtualClock()
     metrics = Metrics("1", clock)
-    with metrics.watching(sources()):
+    async with metrics.watching(sources()):
         clock.advance(1)
         clock.stall(3)
         late = Scraped(await text(metrics))

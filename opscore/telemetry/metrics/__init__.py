@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import chain
-from typing import Awaitable, Callable, Iterator, Mapping, Optional
+from typing import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Optional
 
 import attrs
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
@@ -72,8 +72,8 @@ class Metrics:
         self._heartbeat = Heartbeat(self._registry, clock)
         self.answered = HttpMetrics(self._registry).answered
 
-    @contextmanager
-    def watching(self, sources: Sources) -> Iterator[None]:
+    @asynccontextmanager
+    async def watching(self, sources: Sources) -> AsyncIterator[None]:
         """Within the block there is something to scrape, and the loop's lag is measured."""
         self._sources = sources
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="opscore-metrics")
