@@ -35,7 +35,8 @@ from opscore.operations import (
 )
 from opscore.protocols import AgentKit, Handler, open_protocols
 from opscore.settings import Settings, check_settings
-from opscore.store import migrate_database, open_store
+from opscore.store import SqlStore, migrate_database, open_store
+from opscore.telemetry.metrics import Metrics, Sources
 from opscore.telemetry.traces import open_traces
 from opscore.version import __version__
 from opscore.web.app import WebConfig, make_app
@@ -72,12 +73,16 @@ class Parts:
 
 @asynccontextmanager
 async def running_parts(
-    settings: Settings, local_agents: Optional[LocalAgents] = None, on_fatal: Optional[OnFatal] = None
+    settings: Settings,
+    local_agents: Optional[LocalAgents] = None,
+    on_fatal: Optional[OnFatal] = None,
+    metrics: Optional[Metrics] = None,
 ) -> AsyncIterator[Parts]:
     """Build every part and tie them together; close them in the opposite order."""
     check_settings(settings)
     from_files = await _flow_files(settings)
     clock = SystemClock()
+    metrics = metrics or Metrics(__version__, clock)
     limits = Limits(
         calls=settings.max_calls,
         open_runs=settings.max_open_runs,
@@ -102,7 +107,11 @@ async def running_parts(
     )
     async with (
         open_store(
-            settings.database_path, now=clock.now(), timeout=settings.database_timeout, on_fatal=on_fatal or _report
+            settings.database_path,
+            now=clock.now(),
+            timeout=settings.database_timeout,
+            on_fatal=on_fatal or _report,
+            observer=metrics.store,
         ) as store,
         open_traces(__version__, store.agent_now) as spans,
         open_protocols(
@@ -113,8 +122,9 @@ async def running_parts(
             probe_timeout=settings.probe_timeout,
         ) as protocols,
         open_engine(
-            store, protocols, clock, limits, _directory(settings, protocols), _observers(spans), spans
+            store, protocols, clock, limits, _directory(settings, protocols), _observers(metrics, spans), spans
         ) as engine,
+        metrics.watching(_sources(store, engine)),
     ):
         keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
         if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
@@ -155,9 +165,20 @@ def _capacity(settings: Settings) -> Capacity:
     )
 
 
-def _observers(spans: Optional[Observer]) -> Sequence[Observer]:
+def _observers(metrics: Metrics, spans: Optional[Observer]) -> Sequence[Observer]:
     """Whoever is told what the engine does."""
-    return () if spans is None else (spans,)
+    return (metrics.engine,) if spans is None else (metrics.engine, spans)
+
+
+def _sources(store: SqlStore, engine: Engine) -> Sources:
+    """What a scrape of the metrics looks at."""
+    return Sources(
+        survey=engine.survey,
+        totals=store.totals,
+        figures=lambda: store.figures,
+        sizes=store.sizes,
+        is_agent=lambda agent_id: store.agent_now(agent_id) is not None,
+    )
 
 
 def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:
@@ -204,10 +225,11 @@ def create_app(
         on_fatal: Called with the reason when the store has died and the process should end.
     """
     engines: list[Engine] = []
+    metrics = Metrics(__version__, SystemClock())
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Operations]:
-        async with running_parts(settings, local_agents, on_fatal) as parts:
+        async with running_parts(settings, local_agents, on_fatal, metrics) as parts:
             engines.append(parts.engine)
             app[TRACER] = parts.tracer
             yield parts.operations
@@ -216,7 +238,7 @@ def create_app(
         for engine in engines:
             engine.refuse()
 
-    app = make_app(_web_config(settings), opened)
+    app = make_app(_web_config(settings), opened, metrics)
     app.on_shutdown.append(refuse)
     app[ENGINES] = engines
     return app

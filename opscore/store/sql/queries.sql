@@ -195,6 +195,10 @@ SELECT status, COUNT(*) FROM executions WHERE status IN ('pending', 'running', '
 -- name: totals
 SELECT status, executions, seconds FROM totals;
 
+-- name: oldest_pending
+-- Ids rise with the time they are made at, and executions_by_status has them in order.
+SELECT created_at FROM executions WHERE status = 'pending' ORDER BY execution_id LIMIT 1;
+
 -- name: last_created
 SELECT created_at FROM executions ORDER BY execution_id DESC LIMIT 1;
 
