@@ -8,11 +8,14 @@ import attrs
 
 from opscore.domain.agents import Agent, AgentSpec, AgentState, Observed, Report, Source
 from opscore.domain.calls import Call, Outcome, Probe, Reply
-from opscore.domain.events import Event, History
+from opscore.domain.events import Event, EventFilter, FeedPage, History
 from opscore.domain.executions import Execution, Idempotency, NewExecution, Step, Unit
+from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
+from opscore.domain.overview import Bucket, Picture
+from opscore.domain.performance import Sample, SampleQuery
 from opscore.domain.tasks import OpenTask
 from opscore.domain.tracing import SAMPLED, TraceContext, execution_span, trace_of
 
@@ -103,6 +106,8 @@ class ExecutionQuery:
     limit: int = 100
     offset: int = 0
     before: Optional[str] = None
+    text: Optional[str] = None
+    """The beginning of an id, or part of a flow id, an error's code or message, or a user id; in any case."""
 
 
 @attrs.frozen
@@ -181,6 +186,12 @@ class Store(Protocol):
     async def history(self, execution_id: str, after: int, limit: int) -> History:
         """Events with a number above ``after``, in order, and the status of that moment. Raises ExecutionNotFound."""
 
+    async def feed(self, wanted: EventFilter, after: int, limit: int) -> FeedPage:
+        """Wanted events with a position above ``after``, in order; looks at a bounded number, and so may find none."""
+
+    async def newest_position(self) -> int:
+        """The position of the newest event there ever was; 0 before the first."""
+
     async def open_run(self, execution_id: str) -> Optional[OpenRun]:
         """One open execution for taking up; None when it has ended or never was."""
 
@@ -198,6 +209,15 @@ class Store(Protocol):
 
     async def totals(self) -> ExecutionTotals:
         """Counts over all executions."""
+
+    async def record(self, execution_id: str) -> Record:
+        """One execution and its steps without payloads, as they are at one moment. Raises ExecutionNotFound."""
+
+    async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
+        """What is so of all executions at one moment, with counts for each span and the newest failures."""
+
+    async def sample(self, query: SampleQuery) -> Sample:
+        """The newest steps that ended since an instant, and the executions they belong to that have ended too."""
 
     async def prune(self, ended_before: Instant, now: Instant, limit: int) -> int:
         """Delete up to ``limit`` executions that ended before an instant, and expired keys; how many went."""
@@ -254,8 +274,8 @@ class Store(Protocol):
         """Note that a proof was used, with nothing else to write. Raises Replayed."""
 
     # what agents report, and the tasks they hold
-    async def add_report(self, report: Report, ends: Optional[OpenTask] = None) -> None:
-        """Keep a report, and forget the task that ends with it."""
+    async def add_report(self, report: Report, ends: Optional[OpenTask] = None, *, is_change: bool = False) -> None:
+        """Keep a report, forget the task that ends with it, and tell of the change of state that it is."""
 
     async def reports(self, query: ReportQuery) -> Sequence[Report]:
         """A page of an agent's reports, newest first by its own clock."""
@@ -268,6 +288,9 @@ class Store(Protocol):
 
     async def prune_reports(self, received_before: Instant, limit: int) -> int:
         """Delete up to ``limit`` old reports, never an agent's newest; how many went."""
+
+    async def prune_states(self, received_before: Instant, limit: int) -> int:
+        """Delete up to ``limit`` old events about changes of agents' states outside tasks; how many went."""
 
     async def prune_proofs(self, now: Instant, limit: int) -> int:
         """Delete up to ``limit`` used proofs that have expired; how many went."""
@@ -374,6 +397,17 @@ class Served:
 # -- running executions ---------------------------------------------------------------------------
 
 
+class Follower(Protocol):
+    """A reader of the feed, and its place in it."""
+
+    @property
+    def passed(self) -> int:
+        """Where to resume: all wanted events up to this position were read."""
+
+    async def read(self, limit: int) -> FeedPage:
+        """The next wanted events; none before it is told that there are some. Raises StoreError."""
+
+
 class Runs(Protocol):
     """The engine, as operations see it."""
 
@@ -400,6 +434,9 @@ class Runs(Protocol):
     def listening(self, execution_id: str, on_change: Callable[[], object]) -> ContextManager[None]:
         """Have ``on_change`` called after each commit about an execution, within the block. It must be quick."""
 
+    def following(self, wanted: EventFilter, after: int, on_news: Callable[[], object]) -> ContextManager[Follower]:
+        """Follow the feed within the block: ``on_news`` is called when wanted events can be read. It must be quick."""
+
     async def report(self, agent_id: str, state: AgentState, reported_at: Instant, details: str) -> Report:
         """Take what an agent says of its state; durable, with all that follows from it, when this returns.
 
@@ -423,6 +460,9 @@ class Runs(Protocol):
 
     def agent_changed(self, agent_id: str) -> None:
         """An agent was registered, changed or forgotten: look at it anew."""
+
+    def carries(self, execution_id: str) -> bool:
+        """Whether a running execution is in the engine's care, and not about to be taken up from its record."""
 
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now: open runs, calls in flight, waiting calls, queued executions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import Any, Mapping, Optional, Sequence
 
@@ -17,6 +18,7 @@ from opscore.domain.tasks import OpenTask
 LONGEST_LISTED = 16_384
 """Payloads longer than this are left out of lists (characters)."""
 
+_SEARCHED = ("e.flow_id", "e.error_code", "e.error_message", "e.user_id")
 _COLUMNS = (
     "e.execution_id, e.flow_id, e.flow_version, e.status, e.priority, e.last_seq, "
     "e.created_at, e.updated_at, e.started_at, e.completed_at, e.deadline_at, "
@@ -40,7 +42,7 @@ class ExecutionReader:
         try:
             row = connection.execute(self._sql["execution"], key).fetchone()
             if row is None:
-                raise _not_found(execution_id)
+                raise not_found(execution_id)
             steps = connection.execute(self._sql["step_counts"], key).fetchall()
             outputs = connection.execute(self._sql["exit_outputs"], key).fetchall() if row[3] == "completed" else None
         finally:
@@ -80,7 +82,7 @@ class ExecutionReader:
         """The input. Raises ExecutionNotFound."""
         row = connection.execute(self._sql["input"], {"execution_id": execution_id}).fetchone()
         if row is None:
-            raise _not_found(execution_id)
+            raise not_found(execution_id)
         text: str = row[0]
         return text
 
@@ -95,7 +97,7 @@ class ExecutionReader:
         finally:
             connection.execute("COMMIT")
         if row is None:
-            raise _not_found(execution_id)
+            raise not_found(execution_id)
         return History(row[0], events)
 
     def open_run(self, connection: sqlite3.Connection, execution_id: str) -> Optional[OpenRun]:
@@ -130,7 +132,8 @@ class ExecutionReader:
         )
 
 
-def _not_found(execution_id: str) -> ExecutionNotFound:
+def not_found(execution_id: str) -> ExecutionNotFound:
+    """The error for an id that nothing has."""
     return ExecutionNotFound(f'No execution has the id "{execution_id[:100]}".')
 
 
@@ -169,6 +172,10 @@ def _page_sql(query: ExecutionQuery) -> tuple[str, list[Any]]:
         add("e.created_at < ? AND e.execution_id < ?", query.created_before, bound)
     if query.agent_id is not None:
         add("EXISTS (SELECT 1 FROM steps s WHERE s.execution_id = e.execution_id AND s.agent_id = ?)", query.agent_id)
+    if query.text is not None:
+        sought = _escaped(query.text)
+        searched = " OR ".join(f"LOWER({column}) LIKE LOWER(?) ESCAPE '!'" for column in _SEARCHED)
+        add(f"(e.execution_id LIKE LOWER(?) ESCAPE '!' OR {searched})", f"{sought}%", *[f"%{sought}%"] * len(_SEARCHED))
     for key, value in query.metadata.items():
         path = '$."' + key.replace('"', "") + '"'
         add("CAST(json_extract(e.metadata, ?) AS TEXT) = ?", path, value)
@@ -178,6 +185,11 @@ def _page_sql(query: ExecutionQuery) -> tuple[str, list[Any]]:
         f"{condition}ORDER BY e.execution_id DESC LIMIT ? OFFSET ?"
     )
     return sql, [*params, query.limit, query.offset]
+
+
+def _escaped(text: str) -> str:
+    """Text that LIKE takes as it stands."""
+    return re.sub("[!%_]", r"!\g<0>", text)
 
 
 def _execution(

@@ -12,7 +12,7 @@ from opscore.domain.ports import Tracer
 from opscore.operations import Operations
 from opscore.web.bodies import Bodies
 from opscore.web.limits import RateLimit
-from opscore.web.streams import Streams
+from opscore.web.streams import Frames, Streams
 
 
 @attrs.frozen
@@ -33,6 +33,7 @@ OPERATIONS: web.AppKey[Operations] = web.AppKey("operations", Operations)
 BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 RATE_LIMIT: web.AppKey[RateLimit] = web.AppKey("rate_limit", RateLimit)
 STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
+FRAMES: web.AppKey[Frames] = web.AppKey("frames", Frames)
 TRACER: web.AppKey[Optional[Tracer]] = web.AppKey("tracer", object)  # type: ignore[arg-type]
 """Is told of every request, where there is one."""
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)

@@ -87,6 +87,30 @@ WHERE execution_id = :execution_id AND status IN ('running', 'waiting');
 INSERT INTO events (execution_id, seq, type, node_id, agent_id, attempt, at, data)
 VALUES (:execution_id, :seq, :type, :node_id, :agent_id, :attempt, :at, :data);
 
+-- name: append_unit
+INSERT INTO feed (position, event_count, execution_id, last_seq)
+VALUES (
+    COALESCE((SELECT MAX(position) FROM feed), (SELECT pruned_to FROM feed_marks)) + :event_count,
+    :event_count, :execution_id, :last_seq
+);
+
+-- name: append_state
+INSERT INTO feed (position, event_count, agent_id, at, data)
+VALUES (
+    COALESCE((SELECT MAX(position) FROM feed), (SELECT pruned_to FROM feed_marks)) + 1,
+    1, :agent_id, :at, :data
+);
+
+-- name: feed_ends
+-- The newest position, the greatest one that was pruned, and the first one after a place.
+SELECT COALESCE((SELECT MAX(position) FROM feed), pruned_to), pruned_to,
+    (SELECT position - event_count + 1 FROM feed WHERE position > :after ORDER BY position LIMIT 1)
+FROM feed_marks;
+
+-- name: feed_window
+SELECT MAX(position)
+FROM (SELECT position FROM feed WHERE position > :after ORDER BY position LIMIT :units) AS found;
+
 -- name: forget_expired_key
 DELETE FROM idempotency_keys WHERE idempotency_key = :key AND expires_at <= :now;
 
@@ -174,6 +198,66 @@ SELECT status, executions, seconds FROM totals;
 -- name: last_created
 SELECT created_at FROM executions ORDER BY execution_id DESC LIMIT 1;
 
+-- name: recorded_execution
+SELECT execution_id, flow_id, flow_version, status, priority, last_seq,
+    created_at, updated_at, started_at, completed_at, deadline_at, error_code, error_message, user_id, agent_id
+FROM executions WHERE execution_id = :execution_id;
+
+-- name: recorded_steps
+SELECT execution_id, node_id, agent_id, status, attempt, failures, created_at, started_at, completed_at,
+    waiting_for, waiting_since, waiting_until, NULL, error_code, error_message, waiting_detail
+FROM steps WHERE execution_id = :execution_id ORDER BY created_at, node_id;
+
+-- name: attempts_begun
+SELECT node_id, MAX(at) FROM events
+WHERE execution_id = :execution_id AND type = 'node.started' GROUP BY node_id;
+
+-- name: queued_ahead
+SELECT COUNT(*) FROM executions
+WHERE status = 'pending' AND priority >= :priority AND (priority > :priority OR execution_id < :execution_id);
+
+-- name: started_between
+-- An id has the millisecond that it was made in, and this index has all ids.
+SELECT COUNT(*) FROM executions
+WHERE status IN ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled')
+    AND execution_id >= :id_from AND execution_id < :id_bound;
+
+-- name: ended_between
+SELECT status, COUNT(*) FROM executions
+WHERE status IN ('completed', 'failed', 'cancelled') AND completed_at >= :since AND completed_at < :until
+GROUP BY status;
+
+-- name: waiting_counts
+SELECT waiting_for, COUNT(*), MIN(waiting_since) FROM steps WHERE waiting_for IS NOT NULL GROUP BY waiting_for;
+
+-- name: longest_waits
+SELECT execution_id, node_id, agent_id, waiting_since, waiting_detail FROM steps
+WHERE waiting_for = :reason ORDER BY waiting_since LIMIT :limit;
+
+-- name: newest_failures
+SELECT execution_id, flow_id, error_code, error_message, completed_at FROM executions
+WHERE status = 'failed' AND completed_at IS NOT NULL ORDER BY completed_at DESC LIMIT :limit;
+
+-- name: oldest_queued
+SELECT created_at FROM executions WHERE status = 'pending' ORDER BY execution_id LIMIT 1;
+
+-- name: sampled_ended
+SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
+WHERE status = :status AND completed_at >= :since ORDER BY completed_at DESC LIMIT :limit;
+
+-- name: sampled_running
+SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
+WHERE status = 'running' ORDER BY execution_id DESC LIMIT :limit;
+
+-- name: sampled_of_flow
+SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
+WHERE flow_id = :flow_id ORDER BY execution_id DESC LIMIT :limit;
+
+-- name: sampled_steps
+SELECT node_id, agent_id, attempt, status, error_code, queue_us, call_us, commit_us FROM steps
+WHERE execution_id = :execution_id AND completed_at >= :since AND status IN ('completed', 'failed')
+    AND (:agent_id IS NULL OR agent_id = :agent_id);
+
 -- name: prunable
 SELECT execution_id FROM executions
 WHERE status IN ('completed', 'failed', 'cancelled') AND completed_at < :ended_before AND execution_id < :id_bound
@@ -190,6 +274,13 @@ DELETE FROM steps WHERE execution_id = :execution_id;
 
 -- name: prune_events
 DELETE FROM events WHERE execution_id = :execution_id;
+
+-- name: mark_pruned_unit
+UPDATE feed_marks SET pruned_to = (SELECT MAX(position) FROM feed WHERE execution_id = :execution_id)
+WHERE pruned_to < (SELECT MAX(position) FROM feed WHERE execution_id = :execution_id);
+
+-- name: prune_feed
+DELETE FROM feed WHERE execution_id = :execution_id;
 
 -- name: expired_keys
 SELECT idempotency_key FROM idempotency_keys WHERE expires_at <= :now LIMIT :limit;
@@ -263,6 +354,15 @@ ORDER BY reported_at LIMIT :limit;
 -- name: prune_report
 DELETE FROM agent_reports
 WHERE agent_id = :agent_id AND reported_at = :reported_at AND received_at = :received_at;
+
+-- name: prunable_states
+SELECT position FROM feed WHERE at < :received_before ORDER BY at LIMIT :limit;
+
+-- name: mark_pruned_state
+UPDATE feed_marks SET pruned_to = :position WHERE pruned_to < :position;
+
+-- name: prune_state
+DELETE FROM feed WHERE position = :position;
 
 -- name: open_tasks
 SELECT agent_id, execution_id, node_id, until_at, accepted_at, begun_at, is_abandoned FROM open_tasks;
