@@ -326,7 +326,8 @@ class Conductor:
                 for node_id in hop.calls:
                     self._admission.give_back(run, node_id)
         seconds = self._clock.monotonic() - began
-        run.intended(hop.calls, seconds)
+        if hop.calls:
+            run.intended(hop.calls, seconds)
         self._witnesses.wrote(run, hop.unit, seconds)
         for change in hop.unit.changes:
             self._note_tasks(run, change)

@@ -106,7 +106,7 @@ class StepState:
         self.ready_at: Optional[Instant] = None
         """Since when it could be called if there were a slot and an agent, while there is none."""
         self.called_at: Optional[Instant] = None
-        self.queue_us: Optional[int] = None
+        self.queue_us: Optional[int] = 0
         self.call_us: Optional[int] = None
         """How long the call took that has come back with an end."""
         self.commit_us: Optional[int] = None
@@ -117,6 +117,14 @@ class StepState:
         if call_us is None and self.called_at is not None:
             call_us = max(0, now - self.called_at)  # it is the agent that ends it
         return x.Timing(self.queue_us, call_us, self.commit_us)
+
+    def begins_again(self, node_id: str, now: Instant) -> Optional[x.Attempt]:
+        """It is to be called, for the first time after it had to wait, or once more; the attempt that was lost."""
+        lost = self.ended(node_id, now) if self.is_interrupted else None
+        self.is_interrupted = False
+        self.queue_us = 0 if self.ready_at is None else max(0, now - self.ready_at)
+        self.ready_at = self.called_at = self.call_us = self.commit_us = None
+        return lost
 
     def ended(self, node_id: str, now: Instant) -> x.Attempt:
         """Its last attempt, which has just come to its end."""
@@ -452,13 +460,10 @@ class Run:
     def _starts(self, node_id: str, now: Instant, admitted: Admitted) -> x.StepStarted:
         node = self.flow.nodes[node_id]
         state, is_new = self._state(node_id)
-        lost = state.ended(node_id, now) if state.is_interrupted else None
-        state.is_interrupted = False
+        lost = None if is_new else state.begins_again(node_id, now)
         state.attempt += 1
         waited, state.waits = state.waits, None
         state.awaits = state.waiter = None
-        state.queue_us = 0 if state.ready_at is None else max(0, now - state.ready_at)
-        state.ready_at = state.called_at = state.call_us = state.commit_us = None
         state.agent_id = admitted.agent_id
         if admitted.agent_id is not None and admitted.task_until is not None:
             state.task = OpenTask(admitted.agent_id, self.execution_id, node_id, admitted.task_until)
@@ -566,6 +571,7 @@ def _recalled(step: x.Step, node: Node, task: Optional[OpenTask]) -> StepState:
     state.is_interrupted = step.status == "running"
     if step.status == "running" and step.attempt == 1:
         state.called_at = step.started_at
+    state.queue_us = None
     if task is not None:
         state.called_at = task.accepted_at or state.called_at
     elif step.waiting_for is not None:

@@ -82,7 +82,9 @@ class Executions:
         if wanted.priority is not None and wanted.priority not in PRIORITIES:
             raise Invalid("priority must be from 0 to 10.", details={"priority": ["Must be from 0 to 10."]})
         now = self._clock.now()
-        idempotency = _idempotency(wanted.idempotency_key, wanted.caller, wanted.asked or _asked(wanted), now)
+        idempotency = None
+        if wanted.idempotency_key is not None:
+            idempotency = _idempotency(wanted.idempotency_key, wanted.caller, wanted.asked or _asked(wanted), now)
         before = await self._started_before(idempotency) if idempotency else None
         if before is not None:
             return before

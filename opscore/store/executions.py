@@ -203,14 +203,14 @@ def _execution(
         if status == "waiting"
     ]
     *known, trace_context = row
-    return attrs.evolve(
-        Execution(*known),
-        trace_context=trace_context,
-        outputs=outputs,
-        calls=sum(step[3] for step in steps),
-        failures=sum(step[4] for step in steps),
-        waiting=tuple(waiting),
-    )
+    more: dict[str, Any] = {
+        "outputs": outputs,
+        "calls": sum([step[3] for step in steps]),
+        "failures": sum([step[4] for step in steps]),
+        "waiting": tuple(waiting),
+        "trace_context": trace_context,
+    }
+    return Execution(*known, **more)
 
 
 def _listed(row: tuple[Any, ...], listed: Sequence[tuple[Any, ...]]) -> Execution:

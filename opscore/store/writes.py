@@ -208,22 +208,28 @@ class Translator:
         return [(self._sql["suspend_step"], params, True), *self._closed(unit, change)]
 
     def _step_completed(self, unit: x.Unit, change: x.StepCompleted) -> list[Write]:
+        timing = change.timing
         params = {
             **_step(unit, change),
             "output": change.output,
             "error_code": change.error_code,
             "error_message": change.error_message,
-            **_timing(change.timing),
+            "queue_us": timing.queue_us,
+            "call_us": timing.call_us,
+            "commit_us": timing.commit_us,
         }
         return [(self._sql["complete_step"], params, True), *self._closed(unit, change)]
 
     def _step_failed(self, unit: x.Unit, change: x.StepFailed) -> list[Write]:
+        timing = change.timing
         params = {
             **_step(unit, change),
             "failures": change.failures,
             "error_code": change.error_code,
             "error_message": change.error_message,
-            **_timing(change.timing),
+            "queue_us": timing.queue_us,
+            "call_us": timing.call_us,
+            "commit_us": timing.commit_us,
         }
         return [(self._sql["fail_step"], params, True), *self._closed(unit, change)]
 
@@ -259,7 +265,3 @@ def _step(unit: x.Unit, change: Any) -> dict[str, Any]:
         "attempt": change.attempt,
         "at": unit.at,
     }
-
-
-def _timing(timing: x.Timing) -> dict[str, Any]:
-    return {"queue_us": timing.queue_us, "call_us": timing.call_us, "commit_us": timing.commit_us}
