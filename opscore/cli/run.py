@@ -38,7 +38,7 @@ def run(
     error, the result to standard output: as JSON when piped. Ctrl-C cancels the execution.
     """
     definition = read_document(file)
-    input_data = _input(given)
+    input_data = read_input(given)
     endpoints = _endpoints(agents)
     settings = load_settings(
         port=0, database=address_of(database) or "sqlite:///:memory:", drain_timeout=0.5, log_level="WARNING"
@@ -53,7 +53,12 @@ def run(
         raise click.exceptions.Exit(FAILED)
 
 
-def _input(given: str) -> dict[str, Any]:
+def read_input(given: str) -> dict[str, Any]:
+    """An input as it is given with ``--input``: JSON, or ``@`` and the name of a file with it.
+
+    Raises:
+        Invalid: It is no JSON object.
+    """
     raw = read_file(given[1:]) if given.startswith("@") else given.encode("utf-8", "surrogateescape")
     try:
         value = decode_json(raw)
