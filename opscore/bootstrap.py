@@ -13,13 +13,25 @@ from typing import Any, AsyncIterator, Callable, Mapping, Optional, Sequence
 import attrs
 from aiohttp import web
 
+from opscore.domain.capacity import Capacity
 from opscore.domain.errors import Invalid, InvalidFiles, StoreError
 from opscore.domain.files import Checked
 from opscore.domain.instants import Seconds
 from opscore.domain.ports import AgentProtocol, Directory
 from opscore.engine import Engine, FleetLimits, Limits, Probing, SystemClock, open_engine
 from opscore.folders import read_folder
-from opscore.operations import Agents, Executions, Flows, Keys, Operations, Overview, Sessions, Webhook, definitions
+from opscore.operations import (
+    Agents,
+    Executions,
+    Flows,
+    Insight,
+    Keys,
+    Operations,
+    Overview,
+    Sessions,
+    Webhook,
+    definitions,
+)
 from opscore.protocols import AgentKit, Handler, open_protocols
 from opscore.settings import Settings, check_settings
 from opscore.store import migrate_database, open_store
@@ -116,11 +128,22 @@ async def running_parts(
                 sessions=Sessions(store, engine, flows, executions),
                 executions=executions,
                 flows=flows,
+                insight=Insight(store, engine, clock, _capacity(settings)),
                 keys=keys,
                 overview=Overview(store, engine, clock),
             ),
             engine,
         )
+
+
+def _capacity(settings: Settings) -> Capacity:
+    return Capacity(
+        calls=settings.max_calls,
+        calls_per_agent=settings.max_calls_per_agent,
+        open_runs=settings.max_open_runs,
+        queued=settings.max_queued,
+        node_timeout=settings.node_timeout,
+    )
 
 
 def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:

@@ -13,6 +13,7 @@ from opscore.domain.executions import Execution, Idempotency, NewExecution, Step
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
+from opscore.domain.overview import Bucket, Picture
 from opscore.domain.tasks import OpenTask
 
 # -- time and chance ------------------------------------------------------------------------------
@@ -197,6 +198,9 @@ class Store(Protocol):
 
     async def totals(self) -> ExecutionTotals:
         """Counts over all executions."""
+
+    async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
+        """What is so of all executions at one moment, with counts for each span and the newest failures."""
 
     async def prune(self, ended_before: Instant, now: Instant, limit: int) -> int:
         """Delete up to ``limit`` executions that ended before an instant, and expired keys; how many went."""

@@ -7,12 +7,13 @@ import attrs
 from opscore.operations.agents import Agents
 from opscore.operations.executions import Executions
 from opscore.operations.flows import Flows
+from opscore.operations.insight import Insight
 from opscore.operations.keys import Keys
 from opscore.operations.overview import Overview
 from opscore.operations.sessions import Sessions
 from opscore.operations.webhook import Webhook
 
-__all__ = ["Agents", "Executions", "Flows", "Keys", "Operations", "Overview", "Sessions", "Webhook"]
+__all__ = ["Agents", "Executions", "Flows", "Insight", "Keys", "Operations", "Overview", "Sessions", "Webhook"]
 
 
 @attrs.frozen
@@ -22,6 +23,7 @@ class Operations:
     agents: Agents
     executions: Executions
     flows: Flows
+    insight: Insight
     keys: Keys
     overview: Overview
     sessions: Sessions

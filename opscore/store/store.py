@@ -15,6 +15,7 @@ from opscore.domain.executions import AgentReported, Execution, Idempotency, Ste
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
+from opscore.domain.overview import Bucket, Picture
 from opscore.domain.ports import ExecutionQuery, ExecutionTotals, OpenRun, Proof, ReportQuery
 from opscore.domain.tasks import OpenTask
 from opscore.store.catalogue import (
@@ -27,6 +28,7 @@ from opscore.store.catalogue import (
     report_from_row,
 )
 from opscore.store.executions import ExecutionReader, id_bound, task_from_row
+from opscore.store.insight import InsightReader
 from opscore.store.sqlite import Database, Params, Taken, Write
 from opscore.store.statements import load_statements
 from opscore.store.writes import Translator
@@ -43,6 +45,7 @@ class SqlStore:
         self._sql = load_statements("queries")
         self._translator = Translator(self._sql)
         self._reader = ExecutionReader(self._sql)
+        self._insight = InsightReader(self._sql)
         self._flows = FlowCache()
         self._agents = AgentBook()
         self._keys: dict[str, Key] = {}
@@ -124,6 +127,10 @@ class SqlStore:
     async def totals(self) -> ExecutionTotals:
         """Counts over all executions."""
         return await self._database.read(self._reader.totals)
+
+    async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
+        """What is so of all executions at one moment."""
+        return await self._database.read(lambda connection: self._insight.picture(connection, spans, failures))
 
     async def prune(self, ended_before: Instant, now: Instant, limit: int) -> int:
         """Delete what ended before an instant, a little at a time so that other writers get their turn."""

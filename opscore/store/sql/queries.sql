@@ -170,6 +170,31 @@ SELECT status, executions, seconds FROM totals;
 -- name: last_created
 SELECT created_at FROM executions ORDER BY execution_id DESC LIMIT 1;
 
+-- name: started_between
+-- An id has the millisecond that it was made in, and this index has all ids.
+SELECT COUNT(*) FROM executions
+WHERE status IN ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled')
+    AND execution_id >= :id_from AND execution_id < :id_bound;
+
+-- name: ended_between
+SELECT status, COUNT(*) FROM executions
+WHERE status IN ('completed', 'failed', 'cancelled') AND completed_at >= :since AND completed_at < :until
+GROUP BY status;
+
+-- name: waiting_counts
+SELECT waiting_for, COUNT(*), MIN(waiting_since) FROM steps WHERE waiting_for IS NOT NULL GROUP BY waiting_for;
+
+-- name: longest_waits
+SELECT execution_id, node_id, agent_id, waiting_since, waiting_detail FROM steps
+WHERE waiting_for = :reason ORDER BY waiting_since LIMIT :limit;
+
+-- name: newest_failures
+SELECT execution_id, flow_id, error_code, error_message, completed_at FROM executions
+WHERE status = 'failed' AND completed_at IS NOT NULL ORDER BY completed_at DESC LIMIT :limit;
+
+-- name: oldest_queued
+SELECT created_at FROM executions WHERE status = 'pending' ORDER BY execution_id LIMIT 1;
+
 -- name: prunable
 SELECT execution_id FROM executions
 WHERE status IN ('completed', 'failed', 'cancelled') AND completed_at < :ended_before AND execution_id < :id_bound

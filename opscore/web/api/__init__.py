@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from opscore.web.api import agents, events, executions, flows, keys, system
+from opscore.web.api import agents, events, executions, flows, insight, keys, system
 from opscore.web.auth import API_PREFIX
 
 ROUTES: tuple[web.RouteDef, ...] = (
@@ -12,6 +12,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *executions.ROUTES,
     *events.ROUTES,
     *flows.ROUTES,
+    *insight.ROUTES,
     *keys.ROUTES,
     *system.ROUTES,
 )

@@ -18,6 +18,7 @@ from opscore.domain.spelling import nearest
 
 DEFAULT_LIMIT = 100
 MOST = 500
+NEWEST_VERSION = 2**31
 _LONGEST_OFFSET = 100_000
 _MOST_FILTERS = 5
 _METADATA = "metadata."

@@ -1,0 +1,57 @@
+"""Reading what is asked about all executions at once; each query is answered from an index, or bounded."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Mapping, Sequence
+
+from opscore.domain.overview import Bucket, Failure, Picture, Tally, WaitingStep, Waits
+from opscore.store.executions import id_bound
+
+_LONGEST_WAITS = 20
+
+
+class InsightReader:
+    """Queries about many executions, each a function of a connection."""
+
+    def __init__(self, sql: Mapping[str, str]) -> None:
+        self._sql = sql
+
+    def picture(self, connection: sqlite3.Connection, spans: Sequence[Bucket], failures: int) -> Picture:
+        """All counts in one snapshot: an execution is in one of them, whatever happens meanwhile."""
+        connection.execute("BEGIN")
+        try:
+            opened = dict(connection.execute(self._sql["open_counts"]).fetchall())
+            ended = {row[0]: row[1] for row in connection.execute(self._sql["totals"])}
+            newest = connection.execute(self._sql["newest_failures"], {"limit": failures})
+            oldest = connection.execute(self._sql["oldest_queued"]).fetchone()
+            return Picture(
+                pending=opened.get("pending", 0),
+                running=opened.get("running", 0),
+                paused=opened.get("paused", 0),
+                ended=Tally(**ended),
+                spans=[self._tally(connection, bucket) for bucket in spans],
+                waits=self._waits(connection),
+                failures=[Failure(*row) for row in newest],
+                queued_since=oldest[0] if oldest else None,
+            )
+        finally:
+            connection.execute("COMMIT")
+
+    def _tally(self, connection: sqlite3.Connection, bucket: Bucket) -> Tally:
+        params = {
+            "since": bucket.at,
+            "until": bucket.end,
+            "id_from": id_bound(bucket.at),
+            "id_bound": id_bound(bucket.end),
+        }
+        started = connection.execute(self._sql["started_between"], params).fetchone()[0]
+        return Tally(started, **dict(connection.execute(self._sql["ended_between"], params).fetchall()))
+
+    def _waits(self, connection: sqlite3.Connection) -> Sequence[Waits]:
+        found = []
+        for reason, count, since in connection.execute(self._sql["waiting_counts"]).fetchall():
+            wanted = {"reason": reason, "limit": _LONGEST_WAITS}
+            longest = [WaitingStep(*row) for row in connection.execute(self._sql["longest_waits"], wanted)]
+            found.append(Waits(reason, count, since, longest))
+        return found

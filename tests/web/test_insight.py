@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from typing import Any, AsyncIterator
+
+import pytest_asyncio
+from aiohttp.test_utils import TestClient
+
+from opscore.settings import Settings
+from opscore.testing import open_client
+from opscore.web.api import insight_schemas as schemas
+
+FLOW = {
+    "flow_id": "two",
+    "nodes": [{"id": "a", "agent_id": "echo"}, {"id": "b", "agent_id": "echo", "depends_on": ["a"]}],
+}
+
+
+@pytest_asyncio.fixture
+async def client() -> AsyncIterator[TestClient]:
+    async def echo(given: dict[str, Any]) -> dict[str, Any]:
+        return {"n": given.get("n", 0) + 1}
+
+    async with open_client(local_agents={"echo": echo}) as opened:
+        await opened.post("/flows", json=FLOW)
+        yield opened
+
+
+async def call(client: TestClient, method: str, path: str, **options: Any) -> tuple[int, Any]:
+    async with client.request(method, path, **options) as answer:
+        return answer.status, json.loads(await answer.read())
+
+
+async def test_whoami_without_a_key_where_none_is_needed(client: TestClient) -> None:
+    """Where no key is needed, whoever asks without one may do everything; a wrong key is refused all the same."""
+    for path in ("/whoami", "/api/v1/whoami"):
+        status, body = await call(client, "GET", path)
+        assert (status, schemas.IdentitySchema().validate(body)) == (200, {})
+        assert body == {
+            "key_required": False,
+            "authenticated": False,
+            "key_id": None,
+            "name": None,
+            "scopes": ["read", "write", "admin"],
+        }
+    status, refused = await call(client, "GET", "/whoami", headers={"X-API-Key": "sk_ops_wrong"})
+    assert (status, refused["error_code"]) == (401, "UNAUTHENTICATED")
+
+
+async def test_whoami_with_keys() -> None:
+    """A key is told its name and all that it may do; no key and a wrong one are refused."""
+    async with open_client(Settings(database="sqlite:///:memory:", api_key="sk_first", drain_timeout=0.1)) as client:
+        assert (await call(client, "GET", "/whoami"))[1]["scopes"] == ["read", "write", "admin"]
+        for scopes, allowed in ((["read"], ["read"]), (["write"], ["read", "write"])):
+            _, made = await call(client, "POST", "/keys", json={"name": "of mine", "scopes": scopes})
+            headers = {"Authorization": f"Bearer {made['key']}"}
+            _, body = await call(client, "GET", "/whoami", headers=headers)
+            assert body == {
+                "key_required": True,
+                "authenticated": True,
+                "key_id": made["key_id"],
+                "name": "of mine",
+                "scopes": allowed,
+            }
+        for wrong in ("Bearer sk_ops_wrong", "Bearer", "Basic abc"):
+            assert (await call(client, "GET", "/whoami", headers={"Authorization": wrong}))[0] == 401
+
+
+async def test_the_graph_of_a_flow(client: TestClient) -> None:
+    """A graph has what the definition means: names, edges, first and last nodes, in the version asked for."""
+    for path in ("/flows/two/graph", "/api/v1/flows/two/graph?version=1"):
+        status, body = await call(client, "GET", path)
+        assert (status, schemas.GraphSchema().validate(body)) == (200, {})
+        assert (body["flow_id"], body["flow_version"], body["kind"]) == ("two", 1, "flow")
+        assert [node["id"] for node in body["nodes"]] == ["a", "b"]
+        assert (body["edges"], body["entries"], body["exits"]) == ([{"from": "a", "to": "b"}], ["a"], ["b"])
+    assert (await call(client, "GET", "/flows/nothing/graph"))[0] == 404
+    assert (await call(client, "GET", "/flows/two/graph?version=2"))[0] == 404
+    assert (await call(client, "GET", "/flows/two/graph?version=x"))[0] == 400
+
+
+async def test_the_graph_of_a_workflow(client: TestClient) -> None:
+    """A workflow of the dialect has a graph too; tasks that name nobody are left to the session's agent."""
+    tasks = [
+        {"taskId": "second", "agentCapability": "greet", "nextTaskId": None, "timeoutSeconds": 9},
+        {"taskId": "first", "nextTaskId": "second", "maxRetries": 1, "fallbackAgentId": "echo"},
+    ]
+    definition = {"id": "wf", "name": "W", "tasks": tasks}
+    status, _ = await call(client, "POST", "/v1/opscore/agent/echo/workflow", json={"workflowDefinition": definition})
+    assert status == 202
+    _, body = await call(client, "GET", "/flows/wf/graph")
+    assert schemas.GraphSchema().validate(body) == {}
+    assert (body["kind"], body["entries"], body["edges"]) == (
+        "workflow",
+        ["first"],
+        [{"from": "first", "to": "second"}],
+    )
+    first, second = body["nodes"]
+    assert (first["agent_id"], first["capability"], first["max_attempts"]) == (None, None, 2)
+    assert (first["fallback_agent_id"], second["capability"], second["timeout"]) == ("echo", "greet", 9)
+
+
+async def test_the_overview_counts_what_happened(client: TestClient) -> None:
+    """What was started and what failed is in the overview: in all, in the window, in a bucket, and as a failure."""
+    await call(client, "POST", "/agents", json={"agent_id": "gone", "endpoint": "http://127.0.0.1:9"})
+    node = {"id": "n", "agent_id": "gone", "retry": {"max_attempts": 1}}
+    await call(client, "POST", "/flows", json={"flow_id": "bad", "nodes": [node]})
+    await call(client, "POST", "/flows/execute?wait=5", json={"flow_id": "two", "input_data": {}})
+    _, failed = await call(client, "POST", "/flows/execute?wait=5", json={"flow_id": "bad", "input_data": {}})
+    status, body = await call(client, "GET", "/api/v1/overview")
+    assert (status, schemas.OverviewSchema().validate(body)) == (200, {})
+    assert body["executions"] == {
+        "open": {"pending": 0, "running": 0, "paused": 0},
+        "window": {"started": 2, "completed": 1, "failed": 1, "cancelled": 0},
+        "totals": {"completed": 1, "failed": 1, "cancelled": 0},
+    }
+    assert (len(body["throughput"]), body["window_seconds"]) == (60, 3600)
+    assert sum(bucket["failed"] for bucket in body["throughput"]) == 1
+    assert (body["agents"]["total"], body["waiting"], body["queued"]["count"]) == (2, [], 0)
+    assert [one["execution_id"] for one in body["recent_failures"]] == [failed["execution_id"]]
+    (needed,) = [one for one in body["attention"] if one["kind"] == "executions_failed"]
+    assert (needed["flow_id"], needed["severity"]) == ("bad", "error")
+    assert "AGENT_UNREACHABLE" in needed["text"]
+
+
+async def test_the_window_of_an_overview(client: TestClient) -> None:
+    """A window is a whole number of seconds within a day, and is rounded up to sixty spans of whole seconds."""
+    for given, answered in ((60, 60), (61, 120), (3600, 3600), (86_400, 86_400)):
+        assert (await call(client, "GET", f"/overview?window={given}"))[1]["window_seconds"] == answered
+    for wrong in ("59", "86401", "x", "", "1e3", "-60"):
+        status, refused = await call(client, "GET", f"/overview?window={wrong}")
+        assert (status, refused["error_code"]) == (400, "VALIDATION_ERROR")
