@@ -292,7 +292,7 @@ class ExecutionMethods(Calls):
             asked = request("GET", "executions", query={**query, **place})
             return await self._listed(ExecutionPage, "executions", asked, timeout)
 
-        return Pages(fetch, lambda page: page.executions, lambda page: page.next_cursor)
+        return Pages(fetch, lambda page: page.executions, lambda page, _: page.next_cursor)
 
     async def get_execution_results(
         self,

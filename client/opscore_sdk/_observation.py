@@ -60,7 +60,11 @@ class ObservationMethods(Calls):
             asked = request("GET", "events", query={**query, "after": first if place is None else place})
             return await self._model(FeedPage, asked, timeout)
 
-        return Pages(fetch, lambda page: page.events, lambda page: str(page.next_after) if page.events else None)
+        def cursor(page: FeedPage, place: Optional[str]) -> Optional[str]:
+            # A page without events may have looked at many that a filter left out, and more may follow.
+            return str(page.next_after) if page.next_after > int(place or after) else None
+
+        return Pages(fetch, lambda page: page.events, cursor)
 
     def stream_all_events(
         self,
@@ -139,7 +143,7 @@ class ObservationMethods(Calls):
             asked = request("GET", "logs", query={**query, "cursor": cursor if after is None else after})
             return await self._listed(LogPage, "logs", asked, timeout)
 
-        return Pages(fetch, lambda page: page.logs, lambda page: page.next_cursor)
+        return Pages(fetch, lambda page: page.logs, lambda page, _: page.next_cursor)
 
     def stream_logs(
         self,

@@ -30,6 +30,8 @@ class FeedPage(Model):
 
     __slots__ = ()
     next_after: int
+    pruned: Optional[Json]
+    """What was asked for and is gone; None when nothing is."""
 
     @property
     def events(self) -> List[FeedEvent]:

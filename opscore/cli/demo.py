@@ -28,7 +28,7 @@ _AGENTS = (
 @click.option("--json", "as_json", is_flag=True, help="Print only the execution, as JSON.")
 @click.option("--agentkit", is_flag=True, help="Show a workflow of an agent behind (a stand-in for) AgentKit instead.")
 def demo(keep: bool, port: int, as_json: bool, agentkit: bool) -> None:  # noqa: FBT001
-    """Score a loan application with two agent processes and a server of its own.
+    """Score a loan application, with real agents and a server.
 
     Everything is real and on this machine: HTTP agents, a flow from its YAML file, a SQLite file in a
     temporary directory. It ends by itself.

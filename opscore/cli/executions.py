@@ -29,7 +29,7 @@ _MOST_REFUSALS = 20
 
 @click.group(cls=Listing)
 def executions() -> None:
-    """Find, look at, start, watch and cancel executions."""
+    """Find, see, start, watch and cancel executions."""
 
 
 an_execution = click.argument("execution_id", metavar="ID", shell_complete=execution_ids)
@@ -125,7 +125,7 @@ _NODES = (
 @click.option("--data", "with_data", is_flag=True, help="Also its input, and the output of each node.")
 @remote_command
 def show(remote: Remote, *, execution_id: str, with_data: bool, as_json: bool) -> None:
-    """Show one execution: its state, its nodes and their times, what it waits for, why it failed."""
+    """Show one execution, its nodes and where their time went."""
     results = remote.ask(lambda client: client.get_execution_results(execution_id))
     if as_json:
         print_json(results)
@@ -186,9 +186,9 @@ def _print_data(title: str, data: Any) -> None:
 @an_execution
 @remote_command
 def watch(remote: Remote, *, execution_id: str, as_json: bool) -> None:
-    """Watch an execution until it has ended; exit code 1 when it failed or was cancelled.
+    """Watch an execution until it has ended.
 
-    Nodes with their states and times, live; in a pipe a line for each event. Ctrl-C leaves, and the execution goes on.
+    Exit code 1 when it failed or was cancelled. Nodes with their states and times, live; in a pipe a line for each event. Ctrl-C leaves, and the execution goes on.
     """
     remote.ask(lambda client: watch_execution(client, execution_id, as_json=as_json))
 
@@ -213,7 +213,7 @@ def start(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Start a flow and print the execution's id; it is durable then."""
+    """Start a flow and print the execution's id."""
     input_data = read_input(given)
     metadata = _labels(labels) or None
 
@@ -249,9 +249,9 @@ def cancel(
     as_json: bool,
     **wanted: Any,
 ) -> None:
-    """Cancel executions: those with these ids (- reads ids from standard input), or all that the options choose.
+    """Cancel executions by their ids, or all that options choose.
 
-    No call to an agent leaves for them any more. Asks before it cancels what options choose.
+    The id - reads ids from standard input. No call to an agent leaves for them any more. Asks before it cancels what options choose.
     """
     chosen = {name: value for name, value in wanted.items() if value is not None}
     if bool(ids) == bool(chosen or is_all):

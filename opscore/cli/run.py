@@ -32,9 +32,9 @@ def run(
     database: Optional[str],
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Run the flow in FILE (JSON or YAML) once and print its output.
+    """Run the flow in FILE once and print its output.
 
-    An Ops-Core server is started for this one run and stopped after it. Progress goes to standard
+    FILE is JSON or YAML. An Ops-Core server is started for this one run and stopped after it. Progress goes to standard
     error, the result to standard output: as JSON when piped. Ctrl-C cancels the execution.
     """
     definition = read_document(file)

@@ -66,7 +66,7 @@ def _configure_logging(settings: Settings) -> None:
 @database_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def migrate(database: Optional[str], as_json: bool) -> None:  # noqa: FBT001 - click gives flags by position or name
-    """Bring the database up to date (``serve`` does that too)."""
+    """Bring the database up to date (serve does that too)."""
     settings = load_settings(database=address_of(database))
     from opscore.bootstrap import migrate as migrate_database
 

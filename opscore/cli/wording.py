@@ -123,3 +123,16 @@ def since(text: Optional[str], option: str) -> Optional[datetime]:
     except Invalid:
         wanted = "a stretch of time such as 30s, 10m, 2h or 1d, or an instant such as 2026-01-31T12:00:00Z"
         raise Invalid(f"{option} must be {wanted}, not {text!r}.") from None
+
+
+def span_seconds(text: str, option: str) -> int:
+    """A stretch of time as people give it, in seconds.
+
+    Raises:
+        Invalid: It is none.
+    """
+    span = _SPAN.fullmatch(text.strip())
+    seconds = int(span[1]) * _UNITS[span[2]] if span else 0
+    if seconds < 1:
+        raise Invalid(f"{option} must be a stretch of time such as 30s, 10m, 2h or 1d, not {text!r}.")
+    return seconds
