@@ -188,7 +188,8 @@ def _print_data(title: str, data: Any) -> None:
 def watch(remote: Remote, *, execution_id: str, as_json: bool) -> None:
     """Watch an execution until it has ended.
 
-    Exit code 1 when it failed or was cancelled. Nodes with their states and times, live; in a pipe a line for each event. Ctrl-C leaves, and the execution goes on.
+    Exit code 1 when it failed or was cancelled. Nodes with their states and times, live; in a pipe a line for each
+    event. Ctrl-C leaves, and the execution goes on.
     """
     remote.ask(lambda client: watch_execution(client, execution_id, as_json=as_json))
 
@@ -251,7 +252,8 @@ def cancel(
 ) -> None:
     """Cancel executions by their ids, or all that options choose.
 
-    The id - reads ids from standard input. No call to an agent leaves for them any more. Asks before it cancels what options choose.
+    The id - reads ids from standard input. No call to an agent leaves for them any more. Asks before it cancels
+    what options choose.
     """
     chosen = {name: value for name, value in wanted.items() if value is not None}
     if bool(ids) == bool(chosen or is_all):

@@ -76,8 +76,8 @@ def validate(file: str, as_json: bool) -> None:  # noqa: FBT001
 def load(directory: str, url: Optional[str], api_key: Optional[str], as_json: bool) -> None:  # noqa: FBT001
     """Store all flows in and below DIR on a running server.
 
-    Workflows too. All files are checked first; when one of them cannot run, nothing is sent. A new flow is created, a changed
-    one becomes its next version.
+    Workflows too. All files are checked first; when one of them cannot run, nothing is sent. A new flow is created,
+    a changed one becomes its next version.
     """
     checked = check_files(read_folder(directory))
     errors = [error for one in checked for error in one.errors]

@@ -26,7 +26,8 @@ _RANKS = ("p50", "p95", "p99")
 def performance(remote: Remote, *, window: str, as_json: bool, **wanted: Any) -> None:
     """Show where the time goes, by agent, flow or node.
 
-    How long work waits for its call, is called for and is stored: median, p95 and p99. Flows have the times of whole executions, too.
+    How long work waits for its call, is called for and is stored: median, p95 and p99. Flows have the times of
+    whole executions, too.
     """
     seconds = span_seconds(window, "--window")
     found = remote.ask(lambda client: client.get_performance(**wanted, window=seconds))

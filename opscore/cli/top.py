@@ -47,7 +47,8 @@ class View:
 def top(remote: Remote, *, interval: float, window: str, as_json: bool) -> None:
     """Watch a server live, on one page.
 
-    Throughput, open runs, what waits for what, agents, the newest executions and failures. q or Ctrl-C leaves. In a pipe it prints what it sees once.
+    Throughput, open runs, what waits for what, agents, the newest executions and failures. q or Ctrl-C leaves. In a
+    pipe it prints what it sees once.
     """
     from opscore.cli.screen import is_interactive
 
