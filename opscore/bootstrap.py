@@ -128,7 +128,7 @@ async def running_parts(
                 sessions=Sessions(store, engine, flows, executions),
                 executions=executions,
                 flows=flows,
-                insight=Insight(store, engine, clock, _capacity(settings)),
+                insight=Insight(store, engine, protocols, clock, _capacity(settings)),
                 keys=keys,
                 overview=Overview(store, engine, clock),
             ),

@@ -10,6 +10,7 @@ from opscore.domain.agents import Agent, AgentSpec, AgentState, Observed, Report
 from opscore.domain.calls import Call, Outcome, Probe, Reply
 from opscore.domain.events import History
 from opscore.domain.executions import Execution, Idempotency, NewExecution, Step, Unit
+from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
@@ -199,6 +200,9 @@ class Store(Protocol):
     async def totals(self) -> ExecutionTotals:
         """Counts over all executions."""
 
+    async def record(self, execution_id: str) -> Record:
+        """One execution and its steps without payloads, as they are at one moment. Raises ExecutionNotFound."""
+
     async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
         """What is so of all executions at one moment, with counts for each span and the newest failures."""
 
@@ -345,6 +349,9 @@ class Runs(Protocol):
 
     def agent_changed(self, agent_id: str) -> None:
         """An agent was registered, changed or forgotten: look at it anew."""
+
+    def carries(self, execution_id: str) -> bool:
+        """Whether a running execution is in the engine's care, and not about to be taken up from its record."""
 
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now: open runs, calls in flight, waiting calls, queued executions."""

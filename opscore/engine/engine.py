@@ -152,6 +152,10 @@ class Engine:
         """Have ``on_change`` called after each commit about an execution, within the block."""
         return self._bell.listening(execution_id, on_change)
 
+    def carries(self, execution_id: str) -> bool:
+        """Whether a running execution is in the engine's care."""
+        return execution_id in self._conductor.runs
+
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now."""
         return {

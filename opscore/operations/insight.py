@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import Literal, Sequence
+from typing import Literal, Mapping, Sequence
 
 import attrs
 
 from opscore.domain.agents import AgentView
 from opscore.domain.capacity import Capacity
 from opscore.domain.errors import StoreError, StoreFull
+from opscore.domain.explanations import Explanation, Record, Situation, explain
+from opscore.domain.flows import Flow
 from opscore.domain.instants import Instant, Seconds, after
 from opscore.domain.overview import Bucket, Overview, Scene, Tally, buckets, draw
-from opscore.domain.ports import Clock, Runs, Store
+from opscore.domain.ports import AgentProtocol, Clock, Runs, Store
 from opscore.operations.shared import Shared
 
 WINDOWS = (60, 86_400)
@@ -31,11 +33,14 @@ _BETWEEN_BREATHS = 500
 class Insight:
     """Tells how things stand."""
 
-    def __init__(self, store: Store, runs: Runs, clock: Clock, capacity: Capacity) -> None:
+    def __init__(
+        self, store: Store, runs: Runs, protocols: Mapping[str, AgentProtocol], clock: Clock, capacity: Capacity
+    ) -> None:
         self._store = store
         self._runs = runs
         self._clock = clock
         self._capacity = capacity
+        self._later = frozenset(protocol.name for protocol in protocols.values() if protocol.answers_later)
         self._overviews: Shared[Overview] = Shared(clock, _LASTS)
         self._tallies: OrderedDict[int, dict[Instant, Tally]] = OrderedDict()
         """Counts of spans that are over, by their length and beginning: they never change."""
@@ -98,4 +103,37 @@ class Insight:
             views.append(AgentView(agent, self._runs.observed(agent.spec.agent_id)))
             if number % _BETWEEN_BREATHS == 0:
                 await asyncio.sleep(0)
+        return views
+
+    async def explain(self, execution_id: str) -> Explanation:
+        """Why an execution stands where it stands, and what would move it. Raises ExecutionNotFound."""
+        record = await self._store.record(execution_id)
+        if record.execution.status == "running" and not self._runs.carries(execution_id):
+            record = await self._store.record(execution_id)  # most likely it has ended in between
+        stored = await self._store.flow(record.execution.flow_id, record.execution.flow_version)
+        situation = Situation(
+            record=record,
+            flow=stored.flow,
+            agents=await self._involved(record, stored.flow),
+            later=self._later,
+            now=self._clock.now(),
+            capacity=self._capacity,
+            calls_in_flight=int(self._runs.gauges()["calls_in_flight"]),
+            is_carried=self._runs.carries(execution_id),
+            is_accepting=self._runs.accepting,
+        )
+        return explain(situation)
+
+    async def _involved(self, record: Record, flow: Flow) -> Mapping[str, AgentView]:
+        """The agents of an execution's open steps, and those that could do what its open steps ask for."""
+        steps = [step for step in record.steps if step.status in ("running", "waiting")]
+        wanted = {step.agent_id for step in steps if step.agent_id is not None}
+        for capability in {flow.nodes[step.node_id].capability for step in steps if step.agent_id is None}:
+            if capability is not None:
+                wanted.update(self._store.capable_now(capability))
+        views = {}
+        for agent_id in sorted(wanted):
+            agent = self._store.agent_now(agent_id)
+            if agent is not None:
+                views[agent_id] = AgentView(agent, self._runs.observed(agent_id))
         return views

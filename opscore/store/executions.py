@@ -39,7 +39,7 @@ class ExecutionReader:
         try:
             row = connection.execute(self._sql["execution"], key).fetchone()
             if row is None:
-                raise _not_found(execution_id)
+                raise not_found(execution_id)
             steps = connection.execute(self._sql["step_counts"], key).fetchall()
             outputs = connection.execute(self._sql["exit_outputs"], key).fetchall() if row[3] == "completed" else None
         finally:
@@ -79,7 +79,7 @@ class ExecutionReader:
         """The input. Raises ExecutionNotFound."""
         row = connection.execute(self._sql["input"], {"execution_id": execution_id}).fetchone()
         if row is None:
-            raise _not_found(execution_id)
+            raise not_found(execution_id)
         text: str = row[0]
         return text
 
@@ -94,7 +94,7 @@ class ExecutionReader:
         finally:
             connection.execute("COMMIT")
         if row is None:
-            raise _not_found(execution_id)
+            raise not_found(execution_id)
         return History(row[0], events)
 
     def open_run(self, connection: sqlite3.Connection, execution_id: str) -> Optional[OpenRun]:
@@ -127,7 +127,8 @@ class ExecutionReader:
         )
 
 
-def _not_found(execution_id: str) -> ExecutionNotFound:
+def not_found(execution_id: str) -> ExecutionNotFound:
+    """The error for an id that nothing has."""
     return ExecutionNotFound(f'No execution has the id "{execution_id[:100]}".')
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 from typing import Mapping, Sequence
 
+from opscore.domain.executions import Execution, Step
+from opscore.domain.explanations import Record
 from opscore.domain.overview import Bucket, Failure, Picture, Tally, WaitingStep, Waits
-from opscore.store.executions import id_bound
+from opscore.store.executions import id_bound, not_found
 
 _LONGEST_WAITS = 20
 
@@ -37,6 +39,25 @@ class InsightReader:
             )
         finally:
             connection.execute("COMMIT")
+
+    def record(self, connection: sqlite3.Connection, execution_id: str) -> Record:
+        """One execution and its steps without payloads, in one snapshot. Raises ExecutionNotFound."""
+        key = {"execution_id": execution_id}
+        connection.execute("BEGIN")
+        try:
+            row = connection.execute(self._sql["recorded_execution"], key).fetchone()
+            if row is None:
+                raise not_found(execution_id)
+            execution = Execution(*row)
+            steps = [Step(*step) for step in connection.execute(self._sql["recorded_steps"], key)]
+            begun = dict(connection.execute(self._sql["attempts_begun"], key).fetchall()) if execution.is_open else {}
+            ahead = 0
+            if execution.status == "pending":
+                place = {**key, "priority": execution.priority}
+                ahead = connection.execute(self._sql["queued_ahead"], place).fetchone()[0]
+        finally:
+            connection.execute("COMMIT")
+        return Record(execution, steps, begun, ahead)
 
     def _tally(self, connection: sqlite3.Connection, bucket: Bucket) -> Tally:
         params = {

@@ -12,6 +12,7 @@ from opscore.domain.documents import encode_json
 from opscore.domain.errors import AgentNotFound, Conflict, FlowNotFound, NotFound, Replayed, Stale
 from opscore.domain.events import History
 from opscore.domain.executions import AgentReported, Execution, Idempotency, Step, Unit
+from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
@@ -127,6 +128,10 @@ class SqlStore:
     async def totals(self) -> ExecutionTotals:
         """Counts over all executions."""
         return await self._database.read(self._reader.totals)
+
+    async def record(self, execution_id: str) -> Record:
+        """One execution and its steps without payloads, as they are at one moment."""
+        return await self._database.read(lambda connection: self._insight.record(connection, execution_id))
 
     async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
         """What is so of all executions at one moment."""

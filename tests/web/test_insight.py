@@ -130,3 +130,27 @@ async def test_the_window_of_an_overview(client: TestClient) -> None:
     for wrong in ("59", "86401", "x", "", "1e3", "-60"):
         status, refused = await call(client, "GET", f"/overview?window={wrong}")
         assert (status, refused["error_code"]) == (400, "VALIDATION_ERROR")
+
+
+async def test_an_execution_that_waits_is_explained(client: TestClient) -> None:
+    """Whoever asks is told which node waits for what since when, what would move it, and later how it ended."""
+    await call(client, "POST", "/agents", json={"agent_id": "gone", "endpoint": "http://127.0.0.1:9"})
+    node = {"id": "n", "agent_id": "gone", "retry": {"max_attempts": 3, "initial_interval": 60}}
+    await call(client, "POST", "/flows", json={"flow_id": "stuck", "nodes": [node]})
+    _, started = await call(client, "POST", "/flows/execute?wait=0.05", json={"flow_id": "stuck", "input_data": {}})
+    path = f"/executions/{started['execution_id']}"
+    while not (await call(client, "GET", path))[1]["waiting"]:
+        pass
+    status, body = await call(client, "GET", f"/api/v1{path}/explanation")
+    assert (status, schemas.ExplanationSchema().validate(body)) == (200, {})
+    (cause,) = body["causes"]
+    assert (cause["what"], cause["node_id"], cause["agent_id"]) == ("retry", "n", "gone")
+    assert (cause["attempt"], cause["error_code"]) == (1, "AGENT_UNREACHABLE")
+    assert "attempt 2 of 3 after AGENT_UNREACHABLE" in cause["would_move"]
+    assert body["summary"].startswith("Running for ")
+    await call(client, "POST", f"{path}/cancel", json={"reason": "of no use"})
+    _, body = await call(client, "GET", f"{path}/explanation")
+    assert schemas.ExplanationSchema().validate(body) == {}
+    assert (body["status"], body["causes"][0]["what"]) == ("cancelled", "ended")
+    assert 'Cancelled: of no use. Not ended by then: node "n" (agent "gone").' in body["summary"]
+    assert (await call(client, "GET", "/executions/nothing/explanation"))[0] == 404

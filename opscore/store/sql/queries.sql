@@ -170,6 +170,24 @@ SELECT status, executions, seconds FROM totals;
 -- name: last_created
 SELECT created_at FROM executions ORDER BY execution_id DESC LIMIT 1;
 
+-- name: recorded_execution
+SELECT execution_id, flow_id, flow_version, status, priority, last_seq,
+    created_at, updated_at, started_at, completed_at, deadline_at, error_code, error_message, user_id, agent_id
+FROM executions WHERE execution_id = :execution_id;
+
+-- name: recorded_steps
+SELECT execution_id, node_id, agent_id, status, attempt, failures, created_at, started_at, completed_at,
+    waiting_for, waiting_since, waiting_until, NULL, error_code, error_message, waiting_detail
+FROM steps WHERE execution_id = :execution_id ORDER BY created_at, node_id;
+
+-- name: attempts_begun
+SELECT node_id, MAX(at) FROM events
+WHERE execution_id = :execution_id AND type = 'node.started' GROUP BY node_id;
+
+-- name: queued_ahead
+SELECT COUNT(*) FROM executions
+WHERE status = 'pending' AND priority >= :priority AND (priority > :priority OR execution_id < :execution_id);
+
 -- name: started_between
 -- An id has the millisecond that it was made in, and this index has all ids.
 SELECT COUNT(*) FROM executions

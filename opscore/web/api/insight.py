@@ -50,8 +50,21 @@ async def get_overview(request: web.Request) -> web.Response:
     return answers.reply(insight_answers.overview(await request.app[OPERATIONS].insight.overview(window)))
 
 
+@operation(
+    "executions",
+    "Why an execution does not move, or how it ended",
+    answers={200: insight_schemas.ExplanationSchema},
+    problems=(404,),
+)
+async def get_explanation(request: web.Request) -> web.Response:
+    """For people: what each open node waits for, since when, and what would move it."""
+    found = await request.app[OPERATIONS].insight.explain(request.match_info["execution_id"])
+    return answers.reply(insight_answers.explanation(found))
+
+
 ROUTES = (
     web.get("/whoami", whoami),
     web.get("/overview", get_overview),
+    web.get("/executions/{execution_id}/explanation", get_explanation),
     web.get("/flows/{flow_id}/graph", get_graph),
 )

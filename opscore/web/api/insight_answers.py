@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from opscore.domain.explanations import Cause, Explanation
 from opscore.domain.flows import Flow, Node
 from opscore.domain.instants import show
 from opscore.domain.keys import Identity
@@ -115,4 +116,29 @@ def _failure(one: Failure) -> Json:
         "error_code": one.error_code,
         "error_message": one.error_message,
         "completed_at": show(one.completed_at),
+    }
+
+
+def explanation(found: Explanation) -> Json:
+    """Why an execution stands where it stands."""
+    return {
+        "execution_id": found.execution.execution_id,
+        "flow_id": found.execution.flow_id,
+        "status": found.execution.status,
+        "summary": found.summary,
+        "causes": [_cause(cause) for cause in found.causes],
+    }
+
+
+def _cause(cause: Cause) -> Json:
+    return {
+        "what": cause.what,
+        "node_id": cause.node_id,
+        "agent_id": cause.agent_id,
+        "since": show(cause.since),
+        "until": show(cause.until),
+        "attempt": cause.attempt,
+        "error_code": cause.error_code,
+        "text": cause.text,
+        "would_move": cause.would_move,
     }

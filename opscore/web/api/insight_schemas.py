@@ -5,6 +5,8 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from opscore.domain.agents import AGENT_STATES
+from opscore.domain.executions import EXECUTION_STATUSES
+from opscore.domain.explanations import CAUSES
 from opscore.domain.flows import KINDS, NODE_TYPES
 from opscore.domain.keys import SCOPES
 from opscore.web.api.fields import id_field, nullable
@@ -153,3 +155,27 @@ class OverviewSchema(Schema):
     calls = fields.Nested(CallsSchema, required=True)
     attention = fields.List(fields.Nested(AttentionSchema), required=True)
     recent_failures = fields.List(fields.Nested(FailureSchema), required=True)
+
+
+class CauseSchema(Schema):
+    """One reason why an execution stands where it stands, and what would change that."""
+
+    what = fields.String(required=True, validate=validate.OneOf(CAUSES))
+    node_id = nullable(id_field(required=True))
+    agent_id = nullable(id_field(required=True))
+    since = nullable(fields.String(required=True))
+    until = nullable(fields.String(required=True))
+    attempt = nullable(fields.Integer(required=True))
+    error_code = nullable(fields.String(required=True))
+    text = fields.String(required=True)
+    would_move = fields.String(required=True)
+
+
+class ExplanationSchema(Schema):
+    """Why an execution stands where it stands: a cause for each open node, or for its end."""
+
+    execution_id = fields.UUID(required=True)
+    flow_id = id_field(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(EXECUTION_STATUSES))
+    summary = fields.String(required=True)
+    causes = fields.List(fields.Nested(CauseSchema), required=True)
