@@ -19,7 +19,7 @@ from opscore.cli.executions import executions
 from opscore.cli.flows import flows
 from opscore.cli.keys import keys
 from opscore.cli.logs import logs
-from opscore.cli.output import EXIT_CODES, failed
+from opscore.cli.output import EXIT_CODES, INTERRUPTED, failed
 from opscore.cli.performance import performance
 from opscore.cli.run import run
 from opscore.cli.sections import Sections
@@ -30,8 +30,6 @@ from opscore.cli.why import why
 from opscore.version import __version__
 
 __all__ = ["main"]
-
-_INTERRUPTED = 130
 
 
 _SECTIONS = {
@@ -61,12 +59,12 @@ def main() -> NoReturn:
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
-        code = _INTERRUPTED
+        code = INTERRUPTED
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except KeyboardInterrupt:
-        code = _INTERRUPTED
+        code = INTERRUPTED
     except Exception as error:
         code = failed(error)
         if code is None:

@@ -29,7 +29,7 @@ COLUMNS = (
     Column("STATUS", matters=1),
     Column("CALLS", is_right=True, matters=3),
     Column("LATENCY", is_right=True, matters=2),
-    Column("IN A ROW", is_right=True, matters=2),
+    Column("FAILING", is_right=True, matters=2),
     Column("SEEN", is_right=True),
     Column("CAN", can_be_cut=True, matters=0),
 )

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from opscore.cli.connection import Remote, remote_command
 from opscore.cli.output import FAILED, print_json
-from opscore.cli.tables import console, print_facts, word
+from opscore.cli.tables import console, paragraph, print_facts, word
 from opscore.cli.wording import STYLES, ago, plain, took
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ def status(remote: Remote, *, as_json: bool) -> None:
         print_json({"status": told, "overview": overview})
     else:
         print_facts(_facts(told, overview, url))
+        out = console()
         for line in attention_lines(overview):
-            console().print(line)
+            paragraph(out, line)
     if told.status != OPERATIONAL:
         raise click.exceptions.Exit(FAILED)
 

@@ -96,6 +96,7 @@ def _line(cells: Sequence[tuple[Text, int, Column]], width: Optional[int]) -> Te
         line.append_text(text)
         if at < len(cells) - 1:
             line.append(("" if column.is_right else missing) + " " * _GAP)
+    line.rstrip()
     return line if width is None else cut(line, width)
 
 
@@ -116,6 +117,13 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, in
     out = console()
     width = out.width - indent if out.is_terminal else None
     for line in lines(columns, rows, width):
+        out.print(Text(" " * indent).append_text(line))
+
+
+def paragraph(out: Console, text: Text, indent: int = 0) -> None:
+    """Print sentences: folded between words at a terminal, as one line in a pipe."""
+    width = max(20, out.width - indent)
+    for line in text.wrap(out, width) if out.is_terminal else [text]:
         out.print(Text(" " * indent).append_text(line))
 
 

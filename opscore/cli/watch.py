@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Optional, Sequence
 import click
 from rich.text import Text
 
-from opscore.cli.output import FAILED
-from opscore.cli.tables import Cell, Column, console, lines, word
+from opscore.cli.output import FAILED, INTERRUPTED
+from opscore.cli.tables import Cell, Column, console, lines, paragraph, word
 from opscore.cli.watched import Node, Watched
-from opscore.cli.wording import NOTHING, STYLES, count, plain, took, utc_now
+from opscore.cli.wording import NOTHING, STYLES, clock_time, count, plain, took, utc_now
 
 if TYPE_CHECKING:
     from opscore.cli.screen import Screen
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _DRAW_EVERY = 0.2
 _PATIENT = 20
 """How often the stream connects anew before it gives up: some two minutes."""
-_MOST_AT_THE_END = 40
+_MOST_AT_THE_END = 16
 _COLUMNS = (
     Column("NODE", can_be_cut=True),
     Column("STATE"),
@@ -48,12 +48,15 @@ async def watch_execution(client: OpsCoreClientAsync, execution_id: str, *, as_j
             await _show_end(client, execution, stream)
         else:
             await _print_lines(stream)
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        if stream.final_status is None:
-            click.echo(f"Detached; execution {execution.execution_id} goes on.", err=True)
+    except asyncio.CancelledError:
+        _tell_detached(execution)
         raise
     if stream.final_status != "completed":
         raise click.exceptions.Exit(FAILED)
+
+
+def _tell_detached(execution: Any) -> None:
+    click.echo(f"Detached; execution {execution['execution_id']} goes on.", err=True)
 
 
 async def _print_json(stream: EventStream) -> None:
@@ -71,7 +74,7 @@ async def _print_lines(stream: EventStream) -> None:
 
 def _event_line(event: Any) -> Text:
     kind, _, what = event["type"].partition(".")
-    line = Text(f"{event['at'][11:23]}  ")
+    line = Text(f"{clock_time(event['at'])}  ", "dim")
     line.append(f"{plain(event.get('node_id') or kind)} ", "bold")
     line.append(what.replace("_", " "), STYLES.get(what, ""))
     if event.get("agent_id"):
@@ -121,7 +124,8 @@ async def _follow_live(client: OpsCoreClientAsync, execution: Any, stream: Event
                 reading.cancel()
             await asyncio.wait([reading])
     if reading.cancelled():
-        raise asyncio.CancelledError
+        _tell_detached(execution)
+        raise click.exceptions.Exit(INTERRUPTED)
     reading.result()
     _print_end(execution, watched)
 
@@ -151,7 +155,7 @@ def page(execution: Any, watched: Watched, width: int, height: int) -> list[Text
     nodes = watched.in_view(height - len(head) - 4)
     shown = lines(_COLUMNS, [_row(node) for node in nodes], width)
     rest = len(watched.nodes) - len(nodes)
-    more = [Text(f"and {count(rest, 'node')} more", "dim")] if rest else []
+    more = [Text(f"and {count(rest, 'more node')}", "dim")] if rest else []
     return [*head, Text(), *shown, *more, Text("Ctrl-C or q leaves; the execution goes on.", "dim")]
 
 
@@ -175,8 +179,8 @@ def _print_end(execution: Any, watched: Watched) -> None:
     for line in lines(_COLUMNS, [_row(node) for node in nodes], out.width):
         out.print(line)
     if len(nodes) < len(watched.nodes):
-        rest = count(len(watched.nodes) - len(nodes), "node")
-        out.print(Text(f"and {rest} more: opscore executions show {execution['execution_id']}", "dim"))
+        rest = count(len(watched.nodes) - len(nodes), "more node")
+        out.print(Text(f"and {rest}: opscore executions show {execution['execution_id']}", "dim"))
     line = Text(f"execution {execution['execution_id']} ").append_text(word(watched.status))
     line.append(f" after {took(watched.seconds(utc_now()))}")
-    out.print(line.append(f": {plain(watched.told)}", "red") if watched.told else line)
+    paragraph(out, line.append(f": {plain(watched.told)}", "red") if watched.told else line)

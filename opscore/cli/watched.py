@@ -26,16 +26,16 @@ class Node:
     agent_id: Optional[str] = None
     state: str = "pending"
     attempt: Optional[int] = None
+    changed: Optional[datetime] = None
     began: Optional[datetime] = None
     ended: Optional[datetime] = None
     told: Optional[str] = None
     touched: int = 0
 
     def seconds(self, now: datetime) -> Optional[float]:
-        """How long it has been at it, or was."""
-        if self.began is None or self.state == "pending":
-            return None
-        return max(0.0, ((self.ended or now) - self.began).total_seconds())
+        """How long it has been in its state; of one that has ended, how long it took since it began."""
+        begin = self.began if self.ended is not None else self.changed
+        return None if begin is None else max(0.0, ((self.ended or now) - begin).total_seconds())
 
 
 class Watched:
@@ -84,7 +84,8 @@ class Watched:
         node.agent_id = event.get("agent_id") or node.agent_id
         node.attempt = event.get("attempt") or node.attempt
         node.told = _told(event["data"])
-        node.began = node.began or at
+        node.changed = at
+        node.began = node.began or (at if state == "running" else None)
         node.ended = at if state in ENDED else None
 
     @property

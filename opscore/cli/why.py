@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.padding import Padding
 from rich.text import Text
 
 from opscore.cli.completion import execution_ids
 from opscore.cli.connection import Remote, remote_command
 from opscore.cli.output import print_json
-from opscore.cli.tables import console, word
+from opscore.cli.tables import console, paragraph, word
 from opscore.cli.wording import ago, clock_time, plain
 
 if TYPE_CHECKING:
@@ -32,17 +31,18 @@ def why(remote: Remote, *, execution_id: str, as_json: bool) -> None:
 
 def _print(found: Explanation) -> None:
     out = console()
-    out.soft_wrap = False  # these are sentences
     head = Text(f"execution {plain(found.execution_id)} of flow {plain(found.flow_id)} ").append_text(
         word(found.status)
     )
     out.print(head)
-    out.print(Text(plain(found.summary)))
+    summary = plain(found.summary)
+    paragraph(out, Text(summary))
     for cause in found.causes:
-        out.print(Text(_about(cause), "bold"))
-        out.print(Padding(Text(plain(cause.text)), (0, 0, 0, 2)))
+        paragraph(out, Text(_about(cause), "bold"))
+        if plain(cause.text) not in summary:
+            paragraph(out, Text(plain(cause.text)), 2)
         if cause.would_move:
-            out.print(Padding(Text("→ ", "green").append(plain(cause.would_move), "default"), (0, 0, 0, 2)))
+            paragraph(out, Text("→ ", "green").append(plain(cause.would_move), "default"), 2)
 
 
 def _about(cause: Any) -> str:

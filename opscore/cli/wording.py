@@ -11,6 +11,7 @@ from opscore.domain.instants import SECOND, parse
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SPAN = re.compile(r"([0-9]{1,9})([smhd])")
+_PAIRS = (("d", "h"), ("h", "m"), ("m", "s"))
 NOTHING = "-"
 
 STYLES = {
@@ -69,7 +70,7 @@ def ago(text: Optional[str], now: Optional[datetime] = None) -> str:
 
 
 def took(seconds: Optional[float]) -> str:
-    """A stretch of time: ``35 ms``, ``1.2 s``, ``3m 12s``, ``2h 5m``."""
+    """A stretch of time: ``35 ms``, ``1.2 s``, ``3m 12s``, ``2h``."""
     if seconds is None:
         return NOTHING
     if seconds < 1:
@@ -77,11 +78,9 @@ def took(seconds: Optional[float]) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = int(seconds)
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h {whole % 3600 // 60}m"
-    return f"{whole // 86_400}d {whole % 86_400 // 3600}h"
+    larger, smaller = next((one, next_one) for one, next_one in _PAIRS if whole >= _UNITS[one])
+    rest = whole % _UNITS[larger] // _UNITS[smaller]
+    return f"{whole // _UNITS[larger]}{larger}" + (f" {rest}{smaller}" if rest else "")
 
 
 def took_ms(milliseconds: Optional[float]) -> str:
