@@ -104,6 +104,8 @@ class ExecutionQuery:
     limit: int = 100
     offset: int = 0
     before: Optional[str] = None
+    text: Optional[str] = None
+    """The beginning of an id, or part of a flow id, an error's code or message, or a user id; in any case."""
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any, Callable, ContextManager, Mapping, Optional, Sequence
 
@@ -9,7 +10,7 @@ import attrs
 import orjson
 
 from opscore.domain.documents import encode_json
-from opscore.domain.errors import Conflict, ExecutionNotFound, Invalid, NotFound, Stale
+from opscore.domain.errors import Conflict, ExecutionNotFound, Invalid, NotFound, OpsCoreError, Stale
 from opscore.domain.events import Event, History
 from opscore.domain.executions import Execution, Idempotency, Message, NewExecution, Step
 from opscore.domain.flows import PRIORITIES, Flow
@@ -22,6 +23,7 @@ IDEMPOTENCY_SECONDS: Seconds = 86_400.0
 LONGEST_WAIT: Seconds = 300.0
 """A client that wants to wait longer asks again."""
 LONGEST_KEY = 255
+_CANCELLED_AT_ONCE = 50
 
 
 @attrs.frozen(kw_only=True)
@@ -165,6 +167,31 @@ class Executions:
             Conflict: It completed or failed before.
         """
         return await self._runs.cancel(execution_id, reason)
+
+    async def cancel_many(
+        self, execution_ids: Sequence[str], reason: Optional[str]
+    ) -> tuple[Sequence[str], Mapping[str, OpsCoreError]]:
+        """End executions, each for itself: one that cannot be ended keeps none of the others.
+
+        Returns:
+            The ids of those that are cancelled now, in the order given, and by id why others are not.
+        """
+        refused: dict[str, OpsCoreError] = {}
+        wanted = list(dict.fromkeys(execution_ids))
+        waiting = iter(wanted)
+
+        async def work() -> None:
+            for execution_id in waiting:
+                try:
+                    await self._runs.cancel(execution_id, reason)
+                except OpsCoreError as error:
+                    refused[execution_id] = error
+
+        workers = [work() for _ in range(min(len(wanted), _CANCELLED_AT_ONCE))]
+        for outcome in await asyncio.gather(*workers, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+        return [one for one in wanted if one not in refused], refused
 
     async def results(self, execution_id: str) -> tuple[Execution, Sequence[NodeResult]]:
         """An execution and its steps, each with what it was given. Raises ExecutionNotFound."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import Any, Mapping, Optional, Sequence
 
@@ -17,6 +18,7 @@ from opscore.domain.tasks import OpenTask
 LONGEST_LISTED = 16_384
 """Payloads longer than this are left out of lists (characters)."""
 
+_SEARCHED = ("e.flow_id", "e.error_code", "e.error_message", "e.user_id")
 _COLUMNS = (
     "e.execution_id, e.flow_id, e.flow_version, e.status, e.priority, e.last_seq, "
     "e.created_at, e.updated_at, e.started_at, e.completed_at, e.deadline_at, "
@@ -167,6 +169,10 @@ def _page_sql(query: ExecutionQuery) -> tuple[str, list[Any]]:
         add("e.created_at < ? AND e.execution_id < ?", query.created_before, bound)
     if query.agent_id is not None:
         add("EXISTS (SELECT 1 FROM steps s WHERE s.execution_id = e.execution_id AND s.agent_id = ?)", query.agent_id)
+    if query.text is not None:
+        sought = _escaped(query.text.lower())
+        searched = " OR ".join(f"LOWER({column}) LIKE ? ESCAPE '!'" for column in _SEARCHED)
+        add(f"(e.execution_id LIKE ? ESCAPE '!' OR {searched})", f"{sought}%", *[f"%{sought}%"] * len(_SEARCHED))
     for key, value in query.metadata.items():
         path = '$."' + key.replace('"', "") + '"'
         add("CAST(json_extract(e.metadata, ?) AS TEXT) = ?", path, value)
@@ -176,6 +182,11 @@ def _page_sql(query: ExecutionQuery) -> tuple[str, list[Any]]:
         f"{condition}ORDER BY e.execution_id DESC LIMIT ? OFFSET ?"
     )
     return sql, [*params, query.limit, query.offset]
+
+
+def _escaped(text: str) -> str:
+    """Text that LIKE takes as it stands."""
+    return re.sub("[!%_]", r"!\g<0>", text)
 
 
 def _execution(

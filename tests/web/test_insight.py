@@ -8,6 +8,7 @@ from aiohttp.test_utils import TestClient
 
 from opscore.settings import Settings
 from opscore.testing import open_client
+from opscore.web.api import answer_schemas
 from opscore.web.api import insight_schemas as schemas
 
 FLOW = {
@@ -154,3 +155,64 @@ async def test_an_execution_that_waits_is_explained(client: TestClient) -> None:
     assert (body["status"], body["causes"][0]["what"]) == ("cancelled", "ended")
     assert 'Cancelled: of no use. Not ended by then: node "n" (agent "gone").' in body["summary"]
     assert (await call(client, "GET", "/executions/nothing/explanation"))[0] == 404
+
+
+async def test_many_executions_are_cancelled_each_for_itself(client: TestClient) -> None:
+    """Those that run end, those that have ended or never were are named with the reason; a repeat changes nothing."""
+    await call(client, "POST", "/agents", json={"agent_id": "gone", "endpoint": "http://127.0.0.1:9"})
+    node = {"id": "n", "agent_id": "gone", "retry": {"max_attempts": 3, "initial_interval": 60}}
+    await call(client, "POST", "/flows", json={"flow_id": "stuck", "nodes": [node]})
+    body = {"flow_id": "stuck", "input_data": {}}
+    started = [(await call(client, "POST", "/flows/execute", json=body))[1]["execution_id"] for _ in range(120)]
+    _, done = await call(client, "POST", "/flows/execute?wait=5", json={"flow_id": "two", "input_data": {}})
+    asked = {"execution_ids": [*started, done["execution_id"], "nothing", started[0]], "reason": "of no use"}
+    for path in ("/executions/cancel", "/api/v1/executions/cancel"):
+        status, answer = await call(client, "POST", path, json=asked)
+        assert (status, answer_schemas.CancelledManySchema().validate(answer)) == (200, {})
+        assert answer["cancelled"] == started
+        assert {one["execution_id"]: one["error_code"] for one in answer["refused"]} == {
+            done["execution_id"]: "EXECUTION_FINISHED",
+            "nothing": "EXECUTION_NOT_FOUND",
+        }
+    _, found = await call(client, "GET", f"/executions/{started[-1]}")
+    assert (found["status"], found["error_message"]) == ("cancelled", "Cancelled: of no use")
+
+
+async def test_cancelling_many_needs_the_right_to_write() -> None:
+    """A key that may only read sees everything and cancels nothing."""
+    async with open_client(Settings(database="sqlite:///:memory:", api_key="sk_first", drain_timeout=0.1)) as client:
+        _, made = await call(client, "POST", "/keys", json={"name": "reader", "scopes": ["read"]})
+        headers = {"Authorization": f"Bearer {made['key']}"}
+        for path in ("/whoami", "/overview"):
+            assert (await call(client, "GET", path, headers=headers))[0] == 200
+        asked = {"execution_ids": ["x"]}
+        status, refused = await call(client, "POST", "/executions/cancel", json=asked, headers=headers)
+        assert (status, refused["error_code"]) == (403, "FORBIDDEN")
+
+
+async def test_executions_are_searched(client: TestClient) -> None:
+    """``q`` finds beginnings of ids, and parts of flow ids, errors and users, in any case; nothing is a pattern."""
+    await call(client, "POST", "/agents", json={"agent_id": "gone", "endpoint": "http://127.0.0.1:9"})
+    node = {"id": "n", "agent_id": "gone", "retry": {"max_attempts": 1}}
+    await call(client, "POST", "/flows", json={"flow_id": "Bad_one", "nodes": [node]})
+    _, bad = await call(client, "POST", "/flows/execute?wait=5", json={"flow_id": "Bad_one", "input_data": {}})
+    body = {"flow_id": "two", "input_data": {}, "user_id": "Ada%Lovelace"}
+    _, good = await call(client, "POST", "/flows/execute?wait=5", json=body)
+    assert bad["status"] == "failed"
+    both, one, other = [good["execution_id"], bad["execution_id"]], [bad["execution_id"]], [good["execution_id"]]
+    for sought, expected in (
+        (bad["execution_id"], one),
+        (good["execution_id"].upper(), other),
+        (bad["execution_id"][:4], both),
+        (bad["execution_id"][9:], []),
+        ("d_o", one),
+        ("dXo", []),
+        ("unreachable", one),
+        ("ADA%25love", other),
+        ("a%25e", []),
+        ("!", []),
+        ("'%22--", []),
+    ):
+        _, page = await call(client, "GET", f"/executions?q={sought}")
+        assert [found["execution_id"] for found in page["executions"]] == expected, sought
+    assert (await call(client, "GET", "/executions?q=two&status=failed"))[1]["count"] == 0

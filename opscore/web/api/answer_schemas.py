@@ -145,6 +145,21 @@ class CancelledSchema(Schema):
     status = fields.String(required=True)
 
 
+class RefusedSchema(Schema):
+    """An execution that could not be ended, and why."""
+
+    execution_id = fields.String(required=True)
+    error_code = fields.String(required=True)
+    message = fields.String(required=True)
+
+
+class CancelledManySchema(Schema):
+    """Executions that are cancelled now, and those that could not be."""
+
+    cancelled = fields.List(fields.UUID(), required=True)
+    refused = fields.List(fields.Nested(RefusedSchema), required=True)
+
+
 class AgentHealthSchema(Schema):
     """What was seen of an agent; unknown until it was."""
 

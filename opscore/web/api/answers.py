@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Optional, Sequence
+from typing import Any, Iterable, Mapping, Optional, Sequence
 
 import orjson
 from aiohttp import web
@@ -10,6 +10,7 @@ from aiohttp import web
 from opscore.domain.agents import AgentView
 from opscore.domain.agents import Report as StateReport
 from opscore.domain.calls import Probe
+from opscore.domain.errors import OpsCoreError
 from opscore.domain.events import Event
 from opscore.domain.executions import FINAL, Execution, Message, NewExecution, Waiting
 from opscore.domain.flows import Finding, FlowVersion, Report
@@ -97,6 +98,14 @@ def execution(found: Execution) -> Json:
 def listed(found: Execution) -> Json:
     """An execution in a list; payloads may be left out of it."""
     return {**execution(found), "truncated": list(found.truncated)}
+
+
+def refusals(refused: Mapping[str, OpsCoreError]) -> list[Json]:
+    """Why something could not be done, by execution."""
+    return [
+        {"execution_id": execution_id, "error_code": error.error_code, "message": error.message}
+        for execution_id, error in refused.items()
+    ]
 
 
 def _outputs(found: Execution) -> Optional[Json]:

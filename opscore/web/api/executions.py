@@ -18,6 +18,7 @@ from opscore.web.middlewares import CALLER
 
 _START = request_schemas.StartSchema()
 _CANCEL = request_schemas.CancelSchema()
+_CANCEL_MANY = request_schemas.CancelManySchema()
 _PLAIN_START = frozenset(("flow_id", "input_data"))
 _WAIT = query("wait", "number", "answer when it has ended, or after so many seconds", minimum=0, maximum=LONGEST_WAIT)
 
@@ -73,6 +74,13 @@ def _start_body(given: Any) -> Mapping[str, Any]:
     "List executions, newest first",
     answers={200: answer_schemas.ExecutionsSchema},
     parameters=(
+        query(
+            "q",
+            "string",
+            "only those whose id begins so, or that have this in their flow id, error code, error message or user id",
+            minLength=1,
+            maxLength=200,
+        ),
         query("flow_id", "string", "only of this flow"),
         query("status", "string", "only in this state", enum=list(EXECUTION_STATUSES)),
         query("agent_id", "string", "only those with a step of this agent"),
@@ -157,12 +165,27 @@ async def cancel_execution(request: web.Request) -> web.Response:
     return answers.reply(body)
 
 
+@operation(
+    "executions",
+    "Cancel many executions",
+    answers={200: answer_schemas.CancelledManySchema},
+    body=request_schemas.CancelManySchema,
+)
+async def cancel_executions(request: web.Request) -> web.Response:
+    """Each for itself; once this is answered, no further call leaves for those that are cancelled."""
+    given = request_schemas.load(_CANCEL_MANY, await request.app[BODIES].json(request))
+    executions = request.app[OPERATIONS].executions
+    cancelled, refused = await executions.cancel_many(given["execution_ids"], given["reason"])
+    return answers.reply({"cancelled": cancelled, "refused": answers.refusals(refused)})
+
+
 ROUTES = (
     web.post("/flows/execute", start_execution),
     web.get("/executions", list_executions),
     web.get("/executions/{execution_id}", get_execution),
     web.get("/executions/{execution_id}/results", get_results),
     web.get("/executions/{execution_id}/messages", list_messages),
+    web.post("/executions/cancel", cancel_executions),
     web.post("/executions/{execution_id}/cancel", cancel_execution),
     web.get("/messages/{message_id}", get_message),
 )

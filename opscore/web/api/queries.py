@@ -20,6 +20,7 @@ DEFAULT_LIMIT = 100
 MOST = 500
 NEWEST_VERSION = 2**31
 _LONGEST_OFFSET = 100_000
+_LONGEST_SEARCH = 200
 _MOST_FILTERS = 5
 _METADATA = "metadata."
 
@@ -70,6 +71,14 @@ def word(request: web.Request, name: str, known: Sequence[str]) -> Optional[str]
     return given
 
 
+def text(request: web.Request, name: str, longest: int) -> Optional[str]:
+    """Some text that is not empty; None when it is not there. Raises Invalid."""
+    given = request.query.get(name)
+    if given is not None and (not 0 < len(given) <= longest or "\0" in given):
+        raise refused(name, f"must have 1 to {longest} characters.")
+    return given
+
+
 def execution_query(request: web.Request) -> ExecutionQuery:
     """Which executions are to be listed. Raises Invalid."""
     status = word(request, "status", EXECUTION_STATUSES)
@@ -86,6 +95,7 @@ def execution_query(request: web.Request) -> ExecutionQuery:
         limit=integer(request, "limit", DEFAULT_LIMIT, 1, MOST),
         offset=integer(request, "offset", 0, 0, _LONGEST_OFFSET),
         before=_from_cursor(request.query.get("cursor")),
+        text=text(request, "q", _LONGEST_SEARCH),
     )
 
 
