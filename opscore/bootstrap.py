@@ -17,7 +17,7 @@ from opscore.domain.capacity import Capacity
 from opscore.domain.errors import Invalid, InvalidFiles, StoreError
 from opscore.domain.files import Checked
 from opscore.domain.instants import Seconds
-from opscore.domain.ports import AgentProtocol, Directory
+from opscore.domain.ports import AgentProtocol, Directory, Observer
 from opscore.engine import Engine, FleetLimits, Limits, Probing, SystemClock, open_engine
 from opscore.folders import read_folder
 from opscore.operations import (
@@ -107,7 +107,7 @@ async def running_parts(
             agentkit=(settings.agentkit_api_url, settings.agentkit_api_key),
             probe_timeout=settings.probe_timeout,
         ) as protocols,
-        open_engine(store, protocols, clock, limits, _directory(settings, protocols)) as engine,
+        open_engine(store, protocols, clock, limits, _directory(settings, protocols), _observers()) as engine,
     ):
         keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
         if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
@@ -144,6 +144,11 @@ def _capacity(settings: Settings) -> Capacity:
         queued=settings.max_queued,
         node_timeout=settings.node_timeout,
     )
+
+
+def _observers() -> Sequence[Observer]:
+    """Whoever is told what the engine does."""
+    return ()
 
 
 def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:

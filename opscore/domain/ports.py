@@ -15,6 +15,7 @@ from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
 from opscore.domain.overview import Bucket, Picture
+from opscore.domain.performance import Sample, SampleQuery
 from opscore.domain.tasks import OpenTask
 
 # -- time and chance ------------------------------------------------------------------------------
@@ -208,6 +209,9 @@ class Store(Protocol):
     async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
         """What is so of all executions at one moment, with counts for each span and the newest failures."""
 
+    async def sample(self, query: SampleQuery) -> Sample:
+        """The newest steps that ended since an instant, and the executions they belong to that have ended too."""
+
     async def prune(self, ended_before: Instant, now: Instant, limit: int) -> int:
         """Delete up to ``limit`` executions that ended before an instant, and expired keys; how many went."""
 
@@ -297,6 +301,30 @@ class Store(Protocol):
     # itself
     async def probe(self) -> Seconds:
         """Write and commit a little; how long that took in seconds."""
+
+
+# -- watching the engine --------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Subject:
+    """The execution that an observer is told of."""
+
+    execution_id: str
+    flow_id: str
+    flow_version: int
+    trace_id: str
+    """32 hex digits, as in W3C Trace Context."""
+
+
+class Observer(Protocol):
+    """Logs, metrics, traces: told what has happened, after it has. It is called on the hot path: it must be quick."""
+
+    def wrote(self, subject: Subject, unit: Unit, seconds: Seconds) -> None:
+        """A unit has become durable, that many seconds after it was handed to the store."""
+
+    def called(self, call: Call, reply: Optional[Reply], seconds: Seconds) -> None:
+        """A call took that many seconds, and came back with a reply; None when it was dropped."""
 
 
 # -- running executions ---------------------------------------------------------------------------

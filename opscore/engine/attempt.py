@@ -13,6 +13,7 @@ from opscore.domain.planner import given_input, passed_on, task_payload
 from opscore.domain.ports import AgentProtocol, Clock, Store
 from opscore.engine.payloads import Payloads
 from opscore.engine.run import Run
+from opscore.engine.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +28,14 @@ class Caller:
         protocols: Mapping[str, AgentProtocol],
         clock: Clock,
         default_timeout: Seconds,
+        witnesses: Witnesses,
     ) -> None:
         self._store = store
         self._payloads = payloads
         self._protocols = protocols
         self._clock = clock
         self._default_timeout = default_timeout
+        self._witnesses = witnesses
 
     async def attempt(self, run: Run, node: Node) -> Reply:
         """Make one attempt of a node.
@@ -88,17 +91,20 @@ class Caller:
             task.cancel()
 
         timer = self._clock.call_later(timeout, expire)
+        began, reply = self._clock.monotonic(), None
         try:
-            return await protocol.call(call)
+            reply = await protocol.call(call)
         except asyncio.CancelledError:
             if not timed_out or run.stop is not None:
                 raise
             # Our own cancellation, meant for the call alone; before 3.11 tasks do not count them.
             if hasattr(task, "uncancel"):
                 task.uncancel()
-            return Refused("NODE_TIMEOUT", f"No answer within {timeout:g} s.", retryable=True)
+            reply = Refused("NODE_TIMEOUT", f"No answer within {timeout:g} s.", retryable=True)
         except Exception as error:
             log.exception("protocol.failed", extra={"execution_id": call.execution_id, "node_id": call.node_id})
-            return Refused("INTERNAL_ERROR", f"The call failed: {type(error).__name__}.", retryable=True)
+            reply = Refused("INTERNAL_ERROR", f"The call failed: {type(error).__name__}.", retryable=True)
         finally:
             timer.cancel()
+            self._witnesses.called(call, reply, self._clock.monotonic() - began)
+        return reply

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Callable, Coroutine, Optional, Union
+from typing import Any, Callable, Coroutine, Optional
 
 from opscore.domain.calls import Refused
 from opscore.domain.errors import Stale, StoreError
@@ -28,15 +28,15 @@ from opscore.domain.executions import (
 from opscore.domain.flows import Node
 from opscore.domain.instants import SECOND, Instant, Seconds, after
 from opscore.domain.ports import Clock, OpenRun, Store
-from opscore.domain.tasks import OpenTask
+from opscore.engine.admission import Admission
 from opscore.engine.attempt import Caller
 from opscore.engine.bell import Bell
 from opscore.engine.clock import pause
 from opscore.engine.fleet import Fleet
 from opscore.engine.payloads import Payloads
-from opscore.engine.run import SLOT, Admitted, Awaits, Held, Hop, Run, StepState, StopReason
-from opscore.engine.slots import Lane, Slots
+from opscore.engine.run import SLOT, Admitted, Awaits, Hop, Run, StepState, StopReason
 from opscore.engine.waiters import Waiters
+from opscore.engine.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +55,12 @@ class Conductor:
         store: Store,
         caller: Caller,
         payloads: Payloads,
-        slots: Slots,
+        admission: Admission,
         waiters: Waiters,
         bell: Bell,
         fleet: Fleet,
         clock: Clock,
+        witnesses: Witnesses,
         on_room: Callable[[], object],
     ) -> None:
         """Take what it works with.
@@ -68,21 +69,24 @@ class Conductor:
             store: Where hops are written.
             caller: Makes attempts.
             payloads: What attempts build on.
-            slots: Calls that may be open at once.
+            admission: Says which calls may leave.
             waiters: Are told of ends.
             bell: Rung after each commit.
             fleet: Who may be given work, and who holds a task.
             clock: Time and chance.
+            witnesses: Are told what was written.
             on_room: Called when a run has left.
         """
         self._store = store
         self._caller = caller
         self._payloads = payloads
-        self._slots = slots
+        self._admission = admission
+        self.admit = admission.admit
         self._waiters = waiters
         self._bell = bell
         self._fleet = fleet
         self._clock = clock
+        self._witnesses = witnesses
         self._on_room = on_room
         self._tasks: set[asyncio.Task[None]] = set()
         self._services: set[asyncio.Task[None]] = set()
@@ -212,7 +216,7 @@ class Conductor:
     async def drain(self, timeout: Seconds) -> None:
         """Start nothing more; give open calls that many seconds, then drop them. Their steps stay recorded."""
         self._draining = True
-        self._slots.close()
+        self._admission.close()
         for task in self._services:
             task.cancel()
         for run in self.runs.values():
@@ -295,59 +299,11 @@ class Conductor:
 
     # -- hops ----------------------------------------------------------------------------------
 
-    def admit(self, run: Run, node: Node) -> Union[Admitted, Held]:
-        """Take a slot for a node's call; nodes that only pass data on need none."""
-        lane = self._lane(run, node)
-        if lane is None:
-            return Admitted(None)
-        state = run.steps.get(node.id)
-        if state is not None and state.task is not None:
-            agent_id = state.task.agent_id
-            return self._admitted(run, node, agent_id) if self._slots.take_again(agent_id) else Held("slot", agent_id)
-        taken = self._slots.take(lane)
-        return self._held(lane) if taken is None else self._admitted(run, node, taken)
-
-    def _lane(self, run: Run, node: Node) -> Optional[Lane]:
-        """Who is to do it: an agent, anybody who has a capability, or nobody."""
-        state = run.steps.get(node.id)
-        if state is not None and state.is_fallback and node.on_error.agent_id is not None:
-            return Lane(node.on_error.agent_id)
-        if node.agent_id is not None:
-            return Lane(node.agent_id)
-        if node.capability is not None and (run.agent_id is None or self._fleet.capable(node.capability)):
-            return Lane(node.capability, is_capability=True)
-        if run.agent_id is not None and run.flow.kind == "workflow":
-            return Lane(run.agent_id)
-        return None
-
-    def _admitted(self, run: Run, node: Node, agent_id: str) -> Admitted:
-        """Note the slot that was taken; an agent that answers later holds the task from now on."""
-        run.held[node.id] = agent_id
-        if not self._fleet.answers_later(agent_id):
-            return Admitted(agent_id)
-        until = after(self._clock.now(), self._caller.timeout(node))
-        self._fleet.open(OpenTask(agent_id, run.execution_id, node.id, until))
-        return Admitted(agent_id, until)
-
-    def _held(self, lane: Lane) -> Held:
-        """Why nobody in a lane is given a call now."""
-        if not lane.is_capability:
-            detail, until = self._fleet.why_not(lane.name)
-            return Held("agent", lane.name, detail, until) if detail else Held("slot", lane.name)
-        if not self._fleet.capable(lane.name):
-            return Held("agent", None, f'No active agent has the capability "{lane.name}".')
-        return Held("agent", None, f'No agent with the capability "{lane.name}" is free.')
-
-    def _give_back(self, run: Run, node_id: str) -> None:
-        agent_id = run.held.pop(node_id, None)
-        if agent_id is not None:
-            self._slots.give_back(agent_id)
-
     async def _write(self, run: Run, hop: Hop) -> None:
         """Write a hop's unit; when that fails, the slots it holds are given back."""
         if hop.unit is None:
             return
-        written = False
+        began, written = self._clock.monotonic(), False
         try:
             await self._store.commit(hop.unit)
             written = True
@@ -355,7 +311,8 @@ class Conductor:
         finally:
             if not written:
                 for node_id in hop.calls:
-                    self._give_back(run, node_id)
+                    self._admission.give_back(run, node_id)
+        self._witnesses.wrote(run, hop.unit, self._clock.monotonic() - began)
         for change in hop.unit.changes:
             self._note_tasks(run, change)
 
@@ -424,7 +381,7 @@ class Conductor:
         """Carry out the hop of a step that has just been given a slot."""
         self._begin_task(run)
         if run.stop is not None:
-            self._give_back(run, node_id)
+            self._admission.give_back(run, node_id)
             if admitted.agent_id is not None and admitted.task_until is not None:
                 self._fleet.close(admitted.agent_id, run.execution_id)
             return
@@ -457,7 +414,7 @@ class Conductor:
                 self._fleet.replied(state.agent_id, reply)
         finally:
             if slot is not None:
-                self._slots.give_back(slot)
+                self._admission.release(slot)
         is_open = run.steps.get(node.id) is state and state.attempt == attempt and state.awaits is None
         if run.stop is not None or not is_open:
             return None  # an agent's report may have been faster
@@ -487,21 +444,19 @@ class Conductor:
     # -- waiting -------------------------------------------------------------------------------
 
     def _await_slot(self, run: Run, node_id: str) -> None:
-        state, node = _waits(run, node_id, SLOT), run.flow.nodes[node_id]
+        state = _waits(run, node_id, SLOT)
         if state is None:
             return
-        lane = self._lane(run, node)
-        assert lane is not None, "a node that only passes data on needs no slot"
         if state.task is not None:
             # Its agent is taken, by itself: nobody will be given a slot on its account.
             state.awaits = Awaits("slot", after(self._clock.now(), _OWN_TASK_PAUSE))
             self._await_time(run, node_id, state.awaits)
             return
 
-        def grant(agent_id: str) -> None:
-            self._spawn(run, self._grant(run, node_id, self._admitted(run, node, agent_id)))
+        def grant(admitted: Admitted) -> None:
+            self._spawn(run, self._grant(run, node_id, admitted))
 
-        waiter = self._slots.wait(lane, run.priority, grant)
+        waiter = self._admission.wait(run, run.flow.nodes[node_id], grant)
         if waiter.is_waiting:
             state.waiter = waiter
 

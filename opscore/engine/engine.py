@@ -14,8 +14,9 @@ from opscore.domain.errors import Conflict, Overloaded, StoreError, Unavailable
 from opscore.domain.executions import Accepted, Execution, Idempotency, NewExecution
 from opscore.domain.flows import Flow
 from opscore.domain.instants import Instant, Seconds
-from opscore.domain.ports import AgentProtocol, Clock, Directory, Store
+from opscore.domain.ports import AgentProtocol, Clock, Directory, Observer, Store
 from opscore.domain.tasks import OpenTask
+from opscore.engine.admission import Admission
 from opscore.engine.attempt import Caller
 from opscore.engine.bell import Bell
 from opscore.engine.clock import pause
@@ -30,6 +31,7 @@ from opscore.engine.services.pruner import Pruner
 from opscore.engine.services.queue import Queue
 from opscore.engine.slots import Slots
 from opscore.engine.waiters import Waiters
+from opscore.engine.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Engine:
         clock: Clock,
         limits: Limits,
         directory: Optional[Directory] = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._store = store
         self._clock = clock
@@ -77,19 +80,22 @@ class Engine:
         self._waiters = Waiters(clock)
         self._bell = Bell()
         payloads = Payloads(store)
+        witnesses = Witnesses(observers)
+        caller = Caller(store, payloads, protocols, clock, limits.node_timeout, witnesses)
         self._conductor = Conductor(
             store,
-            Caller(store, payloads, protocols, clock, limits.node_timeout),
+            caller,
             payloads,
-            self._slots,
+            Admission(self._slots, self._fleet, clock, caller.timeout),
             self._waiters,
             self._bell,
             self._fleet,
             clock,
+            witnesses,
             on_room=self._on_room,
         )
         self._desk = Desk(store, self._fleet, self._conductor, self._waiters, clock)
-        self._queue = Queue(store, clock, self._conductor, limits.open_runs, self._on_queue_end)
+        self._queue = Queue(store, clock, self._conductor, witnesses, limits.open_runs, self._on_queue_end)
         self._pruner = Pruner(store, clock, limits.retention, limits.report_retention, limits.prune_interval)
         self._prober = Prober(store, protocols, self._fleet, clock, limits.probing)
         self._discovery = Discovery(store, directory, clock, limits.directory_interval, self.agent_changed)
@@ -114,7 +120,7 @@ class Engine:
                 raise Overloaded(
                     f"{self._queue.length} executions wait already.", error_code="QUEUE_FULL", retry_after=_RETRY_AFTER
                 )
-            await self._queue.put(run.queue(now, accepted))
+            await self._queue.put(run, run.queue(now, accepted))
         else:
             await self._conductor.begin(run, lambda: run.begin(now, self._conductor.admit, accepted), execution.input)
 
@@ -269,9 +275,10 @@ async def open_engine(
     clock: Clock,
     limits: Limits,
     directory: Optional[Directory] = None,
+    observers: Sequence[Observer] = (),
 ) -> AsyncIterator[Engine]:
-    """An engine at work; stopped gracefully at the end."""
-    engine = Engine(store, protocols, clock, limits, directory)
+    """An engine at work; stopped gracefully at the end. ``observers`` are told what it does."""
+    engine = Engine(store, protocols, clock, limits, directory, observers)
     await engine.open()
     try:
         yield engine

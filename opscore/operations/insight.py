@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import Literal, Mapping, Sequence
+from typing import Literal, Mapping, Optional, Sequence
 
 import attrs
 
@@ -15,6 +15,7 @@ from opscore.domain.explanations import Explanation, Record, Situation, explain
 from opscore.domain.flows import Flow
 from opscore.domain.instants import Instant, Seconds, after
 from opscore.domain.overview import Bucket, Overview, Scene, Tally, buckets, draw
+from opscore.domain.performance import By, Performance, SampleQuery, summarise
 from opscore.domain.ports import AgentProtocol, Clock, Runs, Store
 from opscore.operations.shared import Shared
 
@@ -23,6 +24,7 @@ WINDOWS = (60, 86_400)
 DEFAULT_WINDOW = 3_600
 
 _LASTS: Seconds = 1.0
+_FIGURES_LAST: Seconds = 5.0
 _SETTLED: Seconds = 60.0
 """After that long no commit that is still under way can add to a span that is over."""
 _FAILURES = 200
@@ -42,6 +44,7 @@ class Insight:
         self._capacity = capacity
         self._later = frozenset(protocol.name for protocol in protocols.values() if protocol.answers_later)
         self._overviews: Shared[Overview] = Shared(clock, _LASTS)
+        self._figures: Shared[Performance] = Shared(clock, _FIGURES_LAST)
         self._tallies: OrderedDict[int, dict[Instant, Tally]] = OrderedDict()
         """Counts of spans that are over, by their length and beginning: they never change."""
 
@@ -104,6 +107,17 @@ class Insight:
             if number % _BETWEEN_BREATHS == 0:
                 await asyncio.sleep(0)
         return views
+
+    async def performance(
+        self, by: By, window: int = DEFAULT_WINDOW, agent_id: Optional[str] = None, flow_id: Optional[str] = None
+    ) -> Performance:
+        """How fast things went in the last ``window`` seconds, at most five seconds old."""
+        question = (by, window, agent_id, flow_id)
+        return await self._figures.get(question, lambda: self._performance(by, window, agent_id, flow_id))
+
+    async def _performance(self, by: By, window: int, agent_id: Optional[str], flow_id: Optional[str]) -> Performance:
+        sample = await self._store.sample(SampleQuery(after(self._clock.now(), -window), agent_id, flow_id))
+        return await asyncio.get_running_loop().run_in_executor(None, summarise, sample, by)
 
     async def explain(self, execution_id: str) -> Explanation:
         """Why an execution stands where it stands, and what would move it. Raises ExecutionNotFound."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import time
 from typing import Any, Mapping, Optional, Sequence
@@ -25,9 +26,10 @@ from opscore.domain.errors import Invalid, InvalidDocument, Unavailable
 from opscore.domain.instants import Seconds
 from opscore.domain.ports import NotOffered
 from opscore.domain.tasks import task_id
+from opscore.domain.tracing import trace_of, traceparent
 from opscore.protocols import answers
 from opscore.protocols.addresses import AddressGuard
-from opscore.protocols.spine import IN_THREAD_FROM, Spine, os_reason, payload_body, read_body, traceparent
+from opscore.protocols.spine import IN_THREAD_FROM, Spine, os_reason, payload_body, read_body
 
 SENDER = "opscore_system_id"
 HAND_OVER_TIMEOUT: Seconds = 10.0
@@ -148,7 +150,7 @@ class AgentKit:
             "Content-Type": "application/json",
             "Idempotency-Key": call.idempotency_key,
             "X-OpsCore-Attempt": str(call.attempt),
-            "traceparent": traceparent(call.execution_id),
+            "traceparent": traceparent(trace_of(call.execution_id), os.urandom(8).hex()),
             **self._headers,
         }
         response = await self._session.post(

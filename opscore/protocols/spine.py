@@ -11,10 +11,8 @@ import functools
 import io
 import logging
 import os
-import re
 import ssl
 import time
-from hashlib import sha256
 from typing import Callable, Optional
 
 import aiohttp
@@ -26,6 +24,7 @@ from opscore.domain.agents import AgentSpec
 from opscore.domain.calls import Call, Probe, Refused, Reply
 from opscore.domain.errors import Invalid
 from opscore.domain.instants import Seconds
+from opscore.domain.tracing import trace_of, traceparent
 from opscore.protocols import answers
 from opscore.protocols.addresses import AddressGuard, ForbiddenAddress
 from opscore.protocols.sessions import watch_sockets
@@ -37,7 +36,6 @@ IN_THREAD_FROM = 256 * 1024
 _NO_HEALTH = (404, 405, 501)
 _STREAM_FROM = 1024 * 1024
 _ENDPOINTS_KNOWN = 4_096
-_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _log = logging.getLogger(__name__)
 
 
@@ -152,7 +150,7 @@ class Spine:
             "Content-Type": "application/json",
             "Idempotency-Key": call.idempotency_key,
             "X-OpsCore-Attempt": str(call.attempt),
-            "traceparent": traceparent(call.execution_id),
+            "traceparent": traceparent(trace_of(call.execution_id), os.urandom(8).hex()),
         }
         sockets = watch_sockets()
         try:
@@ -200,14 +198,6 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> Optional[by
 def payload_body(body: bytes) -> object:
     """What aiohttp is to send: a large body in pieces, for it warns about sending those at once."""
     return body if len(body) < _STREAM_FROM else io.BytesIO(body)
-
-
-def traceparent(execution_id: str) -> str:
-    """W3C Trace Context: all calls of an execution are spans of one trace."""
-    trace_id = execution_id.replace("-", "")
-    if not _TRACE_ID.fullmatch(trace_id):
-        trace_id = sha256(execution_id.encode()).hexdigest()[:32]
-    return f"00-{trace_id}-{os.urandom(8).hex()}-01"
 
 
 def _failed(error: Exception, url: yarl.URL) -> Refused:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from opscore.domain.executions import Execution, Step
 from opscore.domain.explanations import Record
 from opscore.domain.overview import Bucket, Failure, Picture, Tally, WaitingStep, Waits
+from opscore.domain.performance import RunSample, Sample, SampleQuery, StepSample, timing
 from opscore.store.executions import id_bound, not_found
 
 _LONGEST_WAITS = 20
@@ -59,6 +60,41 @@ class InsightReader:
             connection.execute("COMMIT")
         return Record(execution, steps, begun, ahead)
 
+    def sample(self, connection: sqlite3.Connection, query: SampleQuery) -> Sample:
+        """The newest steps that ended since an instant: they are of executions that run, or ended since then."""
+        steps: list[StepSample] = []
+        ended: list[RunSample] = []
+        connection.execute("BEGIN")
+        try:
+            executions = self._sampled(connection, query)
+            params = {"since": query.since, "agent_id": query.agent_id}
+            for completed_at, execution_id, flow_id, status, started_at in executions:
+                rows = connection.execute(
+                    self._sql["sampled_steps"], {**params, "execution_id": execution_id}
+                ).fetchall()
+                if len(steps) + len(rows) > query.limit:
+                    return Sample(steps, ended, is_partial=True)
+                steps += [_step_sample(flow_id, row) for row in rows]
+                if completed_at is not None and (rows or query.agent_id is None):
+                    spent = None if started_at is None else (completed_at - started_at) / 1000
+                    ended.append(RunSample(flow_id, status == "failed", spent))
+        finally:
+            connection.execute("COMMIT")
+        return Sample(steps, ended, is_partial=len(executions) == query.limit)
+
+    def _sampled(self, connection: sqlite3.Connection, query: SampleQuery) -> Sequence[tuple[Any, ...]]:
+        """Executions that run or ended since an instant, newest first."""
+        params = {"since": query.since, "limit": query.limit, "flow_id": query.flow_id}
+        if query.flow_id is not None:
+            rows = connection.execute(self._sql["sampled_of_flow"], params).fetchall()
+            found = [row for row in rows if row[3] == "running" or (row[0] or 0) >= query.since]
+        else:
+            found = connection.execute(self._sql["sampled_running"], params).fetchall()
+            for status in ("completed", "failed", "cancelled"):
+                found += connection.execute(self._sql["sampled_ended"], {**params, "status": status}).fetchall()
+        # Those that run have no end yet, and what they did is the newest.
+        return sorted(found, key=lambda row: (row[0] is None, row[0]), reverse=True)[: query.limit]
+
     def _tally(self, connection: sqlite3.Connection, bucket: Bucket) -> Tally:
         params = {
             "since": bucket.at,
@@ -76,3 +112,10 @@ class InsightReader:
             longest = [WaitingStep(*row) for row in connection.execute(self._sql["longest_waits"], wanted)]
             found.append(Waits(reason, count, since, longest))
         return found
+
+
+def _step_sample(flow_id: str, row: tuple[Any, ...]) -> StepSample:
+    node_id, agent_id, attempt, status, error_code, *instants = row
+    # A node that another output stands in for has completed, and keeps its failure's code.
+    is_failed = status == "failed" or error_code is not None
+    return StepSample(flow_id, node_id, agent_id, attempt, is_failed, timing(*instants))

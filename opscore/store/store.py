@@ -17,6 +17,7 @@ from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
 from opscore.domain.overview import Bucket, Picture
+from opscore.domain.performance import Sample, SampleQuery
 from opscore.domain.ports import ExecutionQuery, ExecutionTotals, OpenRun, Proof, ReportQuery
 from opscore.domain.tasks import OpenTask
 from opscore.store.catalogue import (
@@ -136,6 +137,10 @@ class SqlStore:
     async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
         """What is so of all executions at one moment."""
         return await self._database.read(lambda connection: self._insight.picture(connection, spans, failures))
+
+    async def sample(self, query: SampleQuery) -> Sample:
+        """The newest steps that ended since an instant, and their executions."""
+        return await self._database.read(lambda connection: self._insight.sample(connection, query))
 
     async def prune(self, ended_before: Instant, now: Instant, limit: int) -> int:
         """Delete what ended before an instant, a little at a time so that other writers get their turn."""

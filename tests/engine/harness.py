@@ -10,7 +10,7 @@ import time
 import uuid
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator, Callable, Mapping, Optional
+from typing import Any, AsyncIterator, Callable, Mapping, Optional, Sequence
 
 import attrs
 
@@ -18,14 +18,13 @@ from opscore.domain.agents import AgentSpec, AgentState, Report
 from opscore.domain.calls import Answered, Call, Deferred, Outcome, Probe, Reply
 from opscore.domain.errors import StoreFull
 from opscore.domain.executions import Execution, Unit
-from opscore.domain.ports import Directory
+from opscore.domain.ports import Directory, Observer
 from opscore.engine import Engine, FleetLimits, Limits, open_engine
 from opscore.operations import Agents, Executions, Flows
 from opscore.operations.executions import Start
 from opscore.store import SqlStore, open_store
 
 AGENT_LIMITS = tuple(field.name for field in attrs.fields(FleetLimits))
-PATIENCE = 20.0
 START = 1_700_000_000_000_000
 PATIENCE = 5.0
 """Real seconds after which a test is told that what it waits for does not come."""
@@ -269,6 +268,7 @@ async def bench(
     path: str = ":memory:",
     clock: Optional[VirtualClock] = None,
     directory: Optional[Directory] = None,
+    observers: Sequence[Observer] = (),
     **limits: Any,
 ) -> AsyncIterator[Bench]:
     """An engine at work; stopped without a drain at the end."""
@@ -285,7 +285,7 @@ async def bench(
     async with open_store(path, now=clock.now(), timeout=30, on_fatal=print) as store:
         store.__class__ = FullOnce
         assert isinstance(store, FullOnce)
-        async with open_engine(store, protocols, clock, Limits(**chosen), directory) as engine:
+        async with open_engine(store, protocols, clock, Limits(**chosen), directory, observers) as engine:
             flows = Flows(store, clock)
             agents = Agents(store, engine, protocols, clock)
             executions = Executions(store, engine, flows, clock, 86_400.0)

@@ -183,7 +183,7 @@ async def test_cancelling_many_needs_the_right_to_write() -> None:
     async with open_client(Settings(database="sqlite:///:memory:", api_key="sk_first", drain_timeout=0.1)) as client:
         _, made = await call(client, "POST", "/keys", json={"name": "reader", "scopes": ["read"]})
         headers = {"Authorization": f"Bearer {made['key']}"}
-        for path in ("/whoami", "/overview"):
+        for path in ("/whoami", "/overview", "/performance"):
             assert (await call(client, "GET", path, headers=headers))[0] == 200
         asked = {"execution_ids": ["x"]}
         status, refused = await call(client, "POST", "/executions/cancel", json=asked, headers=headers)
@@ -216,3 +216,41 @@ async def test_executions_are_searched(client: TestClient) -> None:
         _, page = await call(client, "GET", f"/executions?q={sought}")
         assert [found["execution_id"] for found in page["executions"]] == expected, sought
     assert (await call(client, "GET", "/executions?q=two&status=failed"))[1]["count"] == 0
+
+
+async def test_the_performance_of_agents_flows_and_nodes(client: TestClient) -> None:
+    """Steps and executions that ended are counted and timed by agent, by flow and by node, and may be filtered."""
+    await call(client, "POST", "/agents", json={"agent_id": "gone", "endpoint": "http://127.0.0.1:9"})
+    node = {"id": "n", "agent_id": "gone", "retry": {"max_attempts": 2, "initial_interval": 0.01}}
+    await call(client, "POST", "/flows", json={"flow_id": "bad", "nodes": [node]})
+    for flow_id in ("two", "two", "bad"):
+        await call(client, "POST", "/flows/execute?wait=5", json={"flow_id": flow_id, "input_data": {}})
+    rows = {}
+    for by, query in (
+        ("agent", ""), ("flow", ""), ("node", ""), ("agent", "&flow_id=two"), ("flow", "&agent_id=gone"),
+        ("node", "&agent_id=nobody"), ("node", "&limit=1"),
+    ):  # fmt: skip
+        status, body = await call(client, "GET", f"/api/v1/performance?by={by}{query}")
+        assert (status, schemas.PerformanceSchema().validate(body)) == (200, {})
+        assert (body["by"], body["window_seconds"], body["truncated"]) == (by, 3600, False)
+        assert body["count"] == len(body["rows"])
+        rows[by + query] = {
+            "/".join(row[name] for name in ("agent_id", "flow_id", "node_id") if name in row): row
+            for row in body["rows"]
+        }
+    counts = {
+        group: {name: (row["count"], row["failures"], row["retries"]) for name, row in found.items()}
+        for group, found in rows.items()
+    }
+    assert counts.pop("node&limit=1").keys() == {"bad/n"}
+    assert counts == {
+        "agent": {"gone": (1, 1, 1), "echo": (4, 0, 0)},
+        "flow": {"bad": (1, 1, 1), "two": (2, 0, 0)},
+        "node": {"bad/n": (1, 1, 1), "two/a": (2, 0, 0), "two/b": (2, 0, 0)},
+        "agent&flow_id=two": {"echo": (4, 0, 0)},
+        "flow&agent_id=gone": {"bad": (1, 1, 1)},
+        "node&agent_id=nobody": {},
+    }
+    assert rows["flow"]["two"]["execution_ms"]["max"] >= rows["flow"]["two"]["call_ms"]["max"] > 0
+    assert "execution_ms" not in rows["agent"]["echo"]
+    assert (await call(client, "GET", "/performance"))[1]["by"] == "agent"

@@ -11,6 +11,7 @@ from opscore.domain.instants import Seconds
 from opscore.domain.ports import Clock, Store
 from opscore.engine.conductor import Conductor
 from opscore.engine.run import Hop, Run, StopReason
+from opscore.engine.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Queue:
         store: Store,
         clock: Clock,
         conductor: Conductor,
+        witnesses: Witnesses,
         open_runs: int,
         on_end: Callable[[str], object],
     ) -> None:
@@ -35,12 +37,14 @@ class Queue:
             store: Where executions wait.
             clock: Time.
             conductor: Begins their runs.
+            witnesses: Are told what was written.
             open_runs: How many runs may be open at once.
             on_end: Called with the id of an execution that has ended without its turn.
         """
         self._store = store
         self._clock = clock
         self._conductor = conductor
+        self._witnesses = witnesses
         self._open_runs = open_runs
         self._on_end = on_end
         self._bell = asyncio.Event()
@@ -50,10 +54,9 @@ class Queue:
         """Count what waits already."""
         self.length = await self._store.queue_length()
 
-    async def put(self, hop: Hop) -> None:
+    async def put(self, run: Run, hop: Hop) -> None:
         """Accept an execution that waits. Raises StoreError."""
-        assert hop.unit is not None, "an accepted execution is written"
-        await self._store.commit(hop.unit)
+        await self._write(run, hop)
         self.length += 1
         self.ring()
 
@@ -64,7 +67,7 @@ class Queue:
     async def cancel(self, execution_id: str, reason: Optional[str]) -> bool:
         """End an execution that waits; False when it does not wait any more."""
         run = await self._waiting(execution_id)
-        return run is not None and await self._end(run.cancel(self._clock.now(), reason))
+        return run is not None and await self._end(run, run.cancel(self._clock.now(), reason))
 
     async def serve(self) -> None:
         """Admit for ever. While anything waits its deadline is looked after too."""
@@ -108,7 +111,8 @@ class Queue:
             run = await self._waiting(execution_id)
             if run is not None:
                 message = "The execution did not begin within its time limit."
-                await self._end(run.fail(self._clock.now(), StopReason.EXPIRED, "EXECUTION_TIMEOUT", message))
+                hop = run.fail(self._clock.now(), StopReason.EXPIRED, "EXECUTION_TIMEOUT", message)
+                await self._end(run, hop)
 
     async def _waiting(self, execution_id: str) -> Optional[Run]:
         """A run made of an execution that still waits, and is in nobody's care."""
@@ -119,12 +123,17 @@ class Queue:
         flow = (await self._store.flow(execution.flow_id, execution.flow_version)).flow
         return Run.resume(found, flow)[0]
 
-    async def _end(self, hop: Hop) -> bool:
-        assert hop.unit is not None, "an end is written"
+    async def _write(self, run: Run, hop: Hop) -> None:
+        assert hop.unit is not None, "a beginning and an end are written"
+        began = self._clock.monotonic()
+        await self._store.commit(hop.unit)
+        self._witnesses.wrote(run, hop.unit, self._clock.monotonic() - began)
+
+    async def _end(self, run: Run, hop: Hop) -> bool:
         try:
-            await self._store.commit(hop.unit)
+            await self._write(run, hop)
         except Stale:
             return False  # admitted in this moment
         self.length -= 1
-        self._on_end(hop.unit.execution_id)
+        self._on_end(run.execution_id)
         return True

@@ -213,6 +213,23 @@ WHERE status = 'failed' AND completed_at IS NOT NULL ORDER BY completed_at DESC 
 -- name: oldest_queued
 SELECT created_at FROM executions WHERE status = 'pending' ORDER BY execution_id LIMIT 1;
 
+-- name: sampled_ended
+SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
+WHERE status = :status AND completed_at >= :since ORDER BY completed_at DESC LIMIT :limit;
+
+-- name: sampled_running
+SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
+WHERE status = 'running' ORDER BY execution_id DESC LIMIT :limit;
+
+-- name: sampled_of_flow
+SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
+WHERE flow_id = :flow_id ORDER BY execution_id DESC LIMIT :limit;
+
+-- name: sampled_steps
+SELECT node_id, agent_id, attempt, status, error_code, created_at, started_at, completed_at FROM steps
+WHERE execution_id = :execution_id AND completed_at >= :since AND status IN ('completed', 'failed')
+    AND (:agent_id IS NULL OR agent_id = :agent_id);
+
 -- name: prunable
 SELECT execution_id FROM executions
 WHERE status IN ('completed', 'failed', 'cancelled') AND completed_at < :ended_before AND execution_id < :id_bound

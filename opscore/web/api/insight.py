@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
+from opscore.domain.performance import KEYS
 from opscore.operations.insight import DEFAULT_WINDOW, WINDOWS
 from opscore.web.api import answers, insight_answers, insight_schemas, queries
 from opscore.web.api.documents import operation, query
@@ -62,9 +65,32 @@ async def get_explanation(request: web.Request) -> web.Response:
     return answers.reply(insight_answers.explanation(found))
 
 
+@operation(
+    "system",
+    "How fast agents, flows or nodes are",
+    answers={200: insight_schemas.PerformanceSchema},
+    parameters=(
+        query("by", "string", "what to group by", enum=list(KEYS), default="agent"),
+        query("agent_id", "string", "only steps of this agent"),
+        query("flow_id", "string", "only steps of this flow"),
+        _WINDOW,
+        query("limit", "integer", "how many rows", minimum=1, maximum=queries.MOST, default=queries.DEFAULT_LIMIT),
+    ),
+)
+async def get_performance(request: web.Request) -> web.Response:
+    """Slowest first; at most five seconds old."""
+    by: Any = queries.word(request, "by", list(KEYS)) or "agent"
+    window = queries.integer(request, "window", DEFAULT_WINDOW, *WINDOWS)
+    limit = queries.integer(request, "limit", queries.DEFAULT_LIMIT, 1, queries.MOST)
+    agent_id, flow_id = request.query.get("agent_id"), request.query.get("flow_id")
+    found = await request.app[OPERATIONS].insight.performance(by, window, agent_id, flow_id)
+    return answers.reply(insight_answers.performance(found, window, limit))
+
+
 ROUTES = (
     web.get("/whoami", whoami),
     web.get("/overview", get_overview),
+    web.get("/performance", get_performance),
     web.get("/executions/{execution_id}/explanation", get_explanation),
     web.get("/flows/{flow_id}/graph", get_graph),
 )

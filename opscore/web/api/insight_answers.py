@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
+
+import attrs
 
 from opscore.domain.explanations import Cause, Explanation
 from opscore.domain.flows import Flow, Node
 from opscore.domain.instants import show
 from opscore.domain.keys import Identity
 from opscore.domain.overview import RECENT_FAILURES, Attention, Failure, Overview, Tally
+from opscore.domain.performance import KEYS, Figures, Performance, Row
 
 Json = dict[str, Any]
 
@@ -142,3 +145,30 @@ def _cause(cause: Cause) -> Json:
         "text": cause.text,
         "would_move": cause.would_move,
     }
+
+
+def performance(found: Performance, window: int, limit: int) -> Json:
+    """How fast things went, slowest first."""
+    rows = [_row(found, row) for row in found.rows[:limit]]
+    return {
+        "by": found.by,
+        "window_seconds": window,
+        "sampled": found.sampled,
+        "truncated": found.is_partial,
+        "rows": rows,
+        "count": len(rows),
+    }
+
+
+def _row(found: Performance, row: Row) -> Json:
+    body: Json = {name: getattr(row, name) for name in KEYS[found.by]}
+    body.update(count=row.count, failures=row.failures, retries=row.retries)
+    times = {"queue_ms": row.queue, "call_ms": row.call, "commit_ms": row.commit}
+    if found.by == "flow":
+        times["execution_ms"] = row.execution
+    return {**body, **{name: _figures(figures) for name, figures in times.items()}}
+
+
+def _figures(figures: Optional[Figures]) -> Json:
+    known = {} if figures is None else attrs.asdict(figures)
+    return {name: round(known[name], 3) if name in known else None for name in ("p50", "p95", "p99", "max", "mean")}

@@ -9,6 +9,7 @@ from opscore.domain.executions import EXECUTION_STATUSES
 from opscore.domain.explanations import CAUSES
 from opscore.domain.flows import KINDS, NODE_TYPES
 from opscore.domain.keys import SCOPES
+from opscore.domain.performance import KEYS
 from opscore.web.api.fields import id_field, nullable
 
 
@@ -179,3 +180,39 @@ class ExplanationSchema(Schema):
     status = fields.String(required=True, validate=validate.OneOf(EXECUTION_STATUSES))
     summary = fields.String(required=True)
     causes = fields.List(fields.Nested(CauseSchema), required=True)
+
+
+class FiguresSchema(Schema):
+    """Percentiles, the greatest and the mean of some times in milliseconds; null where none is known."""
+
+    p50 = nullable(fields.Float(required=True))
+    p95 = nullable(fields.Float(required=True))
+    p99 = nullable(fields.Float(required=True))
+    max = nullable(fields.Float(required=True))
+    mean = nullable(fields.Float(required=True))
+
+
+class PerformanceRowSchema(Schema):
+    """How one agent, flow or node did; ``execution_ms`` is there for flows."""
+
+    agent_id = id_field()
+    flow_id = id_field()
+    node_id = id_field()
+    count = fields.Integer(required=True)
+    failures = fields.Integer(required=True)
+    retries = fields.Integer(required=True)
+    queue_ms = fields.Nested(FiguresSchema, required=True)
+    call_ms = fields.Nested(FiguresSchema, required=True)
+    commit_ms = fields.Nested(FiguresSchema, required=True)
+    execution_ms = fields.Nested(FiguresSchema)
+
+
+class PerformanceSchema(Schema):
+    """How fast things went, slowest first; of very many only the newest steps are looked at (``truncated``)."""
+
+    by = fields.String(required=True, validate=validate.OneOf(KEYS))
+    window_seconds = fields.Integer(required=True)
+    sampled = fields.Integer(required=True)
+    truncated = fields.Boolean(required=True)
+    rows = fields.List(fields.Nested(PerformanceRowSchema), required=True)
+    count = fields.Integer(required=True)
