@@ -231,7 +231,10 @@ class Performance(Model):
     __slots__ = ()
     by: str
     window_seconds: float
-    sampled: bool
+    sampled: int
+    """Of how many steps the figures are."""
+    truncated: bool
+    """Whether there were more, and only the newest were looked at."""
     count: int
 
     @property

@@ -44,7 +44,7 @@ _LISTED = (
     Column("STATUS"),
     Column("AGE", is_right=True),
     Column("TOOK", is_right=True, matters=1),
-    Column("ERROR", can_be_cut=True, matters=0),
+    Column("ERROR", can_be_cut=True, matters=0, least=16),
 )
 
 

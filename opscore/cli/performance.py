@@ -10,7 +10,7 @@ from opscore.cli.completion import agent_ids, flow_ids
 from opscore.cli.connection import Remote, remote_command
 from opscore.cli.output import print_json
 from opscore.cli.tables import Column, print_table
-from opscore.cli.wording import plain, span_seconds, took, took_ms
+from opscore.cli.wording import count, plain, span_seconds, took, took_ms
 
 _FIGURES = (("queue_ms", "QUEUE"), ("call_ms", "CALL"), ("commit_ms", "COMMIT"))
 _RANKS = ("p50", "p95", "p99")
@@ -38,8 +38,8 @@ def performance(remote: Remote, *, window: str, as_json: bool, **wanted: Any) ->
         click.echo(f"Nothing ended in the last {took(found.window_seconds)}.", err=True)
         return
     print_table(*_table(wanted["by"], found.rows))
-    if found.sampled:
-        click.echo("Percentiles are of a sample.", err=True)
+    if found.truncated:
+        click.echo(f"Of the newest {count(found.sampled, 'step')} only; a shorter --window has all.", err=True)
 
 
 def _table(by: str, rows: Sequence[Any]) -> tuple[Sequence[Column], Sequence[Sequence[str]]]:

@@ -9,9 +9,10 @@ import click
 from rich.text import Text
 
 from opscore.cli.connection import Remote, remote_command
+from opscore.cli.glance import agents_text, attention_lines, counts, waiting_text
 from opscore.cli.output import FAILED, print_json
 from opscore.cli.tables import console, paragraph, print_facts, word
-from opscore.cli.wording import STYLES, ago, plain, took
+from opscore.cli.wording import ago, plain, took
 
 if TYPE_CHECKING:
     from opscore_sdk import OpsCoreClientAsync, Overview
@@ -62,37 +63,3 @@ def _facts(told: ServerStatus, overview: Overview, url: str) -> list[tuple[str, 
         ("agents", agents_text(overview)),
         ("flows", f"{told.flows['total']:,}"),
     ]  # fmt: skip
-
-
-def counts(numbers: Any) -> Text:
-    """Numbers by state: ``3 pending, 2 running``."""
-    return Text(", ").join(
-        Text(f"{number:,} ").append(name, STYLES.get(name, "") if number else "") for name, number in numbers.items()
-    )
-
-
-def waiting_text(overview: Overview) -> Text:
-    """What steps wait for, in one line."""
-    parts = [
-        Text(f"{one.count:,} for ").append(plain(one.reason), "yellow").append(f" ({ago(one.oldest_since)})")
-        for one in overview.waiting
-        if one.count
-    ]
-    return Text(", ").join(parts) if parts else Text("nothing")
-
-
-def agents_text(overview: Overview) -> Text:
-    """The agents by state, in one line."""
-    by_state = {state: number for state, number in overview.agents["by_state"].items() if number}
-    line = Text(f"{overview.agents['total']:,}")
-    return line.append(": ").append_text(counts(by_state)) if by_state else line
-
-
-def attention_lines(overview: Overview) -> list[Text]:
-    """What somebody should look at, a line each."""
-    found = []
-    for one in overview.attention:
-        line = Text("✗ ", "red") if one.severity == "error" else Text("! ", "yellow")
-        since = f" ({ago(one.since)})" if one.since else ""
-        found.append(line.append(f"{plain(one.text)}{since}", "default"))
-    return found

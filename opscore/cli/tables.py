@@ -16,7 +16,6 @@ from rich.text import Text
 from opscore.cli.wording import STYLES, plain
 
 _GAP = 2
-_LEAST = 6
 Cell = Union[str, Text]
 
 
@@ -27,6 +26,7 @@ class Column:
     Attributes:
         title: Its head.
         can_be_cut: Whether part of a value is of use.
+        least: The fewest cells of a value that are of use.
         is_right: Whether values stand at the right.
         matters: Columns with the lowest number are left out first; None for one that always stays.
     """
@@ -35,6 +35,7 @@ class Column:
     can_be_cut: bool = False
     is_right: bool = False
     matters: Optional[int] = None
+    least: int = 6
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -68,23 +69,22 @@ def _fitted(columns: Sequence[Column], wide: list[int], width: int) -> tuple[lis
     shown, wide = list(range(len(columns))), list(wide)
     while True:
         over = sum(wide[at] for at in shown) + _GAP * (len(shown) - 1) - width
-        spare = [at for at in shown if columns[at].can_be_cut and wide[at] > _LEAST]
         if over <= 0:
             return shown, wide
-        if sum(wide[at] - _LEAST for at in spare) >= over:
-            _cut(wide, spare, over)
-            return shown, wide
+        spare = {at: max(0, wide[at] - columns[at].least) for at in shown if columns[at].can_be_cut}
         loose = [at for at in shown if columns[at].matters is not None]
-        if not loose:
-            _cut(wide, spare, min(over, sum(wide[at] - _LEAST for at in spare)))
+        if not loose or sum(spare.values()) >= over:
+            _cut(wide, spare, over)
             return shown, wide
         shown.remove(min(loose, key=lambda at: columns[at].matters or 0))
 
 
-def _cut(wide: list[int], spare: Sequence[int], over: int) -> None:
-    """Take so many cells away, always from the widest."""
-    for _ in range(over):
-        wide[max(spare, key=lambda at: wide[at])] -= 1
+def _cut(wide: list[int], spare: dict[int, int], over: int) -> None:
+    """Take so many cells away, always from the widest that has any to spare."""
+    for _ in range(min(over, sum(spare.values()))):
+        widest = max((at for at in spare if spare[at]), key=lambda at: wide[at])
+        wide[widest] -= 1
+        spare[widest] -= 1
 
 
 def _line(cells: Sequence[tuple[Text, int, Column]], width: Optional[int]) -> Text:

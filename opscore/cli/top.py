@@ -10,11 +10,11 @@ import attrs
 import click
 from rich.text import Text
 
-from opscore.cli import status as glance
 from opscore.cli.agents import calls
 from opscore.cli.connection import Remote, remote_command
+from opscore.cli.glance import agents_text, attention_lines, counts, waiting_text
 from opscore.cli.output import print_json
-from opscore.cli.tables import Column, console, lines, word
+from opscore.cli.tables import Column, console, cut, lines, word
 from opscore.cli.wording import NOTHING, ago, moment, plain, span_seconds, took, took_ms
 
 if TYPE_CHECKING:
@@ -117,22 +117,25 @@ def _title(view: View, width: int, trouble: Optional[str]) -> Text:
     left = Text("Ops-Core ", "bold").append(f"{view.url} ", "default")
     left.append_text(Text("no answer", "bold red") if trouble else word(view.status.status))
     left.append(f", up {took(view.status.uptime_seconds)}", "default")
-    right = f"{when}  q leaves"
-    return left.append(" " * max(2, width - len(left) - len(right))).append(right, "dim")
+    right = f"  {when}  q leaves"
+    left = cut(left, max(width - len(right), width // 2))
+    return left.append(" " * (width - len(left) - len(right))).append(right, "dim")
 
 
 def _numbers(view: View, width: int) -> list[Text]:
     overview = view.overview
+    spans = overview.throughput
+    each = spans[-1].seconds if spans else None
     lately, queued = overview.executions["window"], overview.queued
     label = f"last {took(overview.window_seconds)}"
     wait = f", queued for {ago(queued['oldest_since'])}" if queued["count"] else ""
     calls_now = f"{overview.calls['in_flight']:,} in flight, {overview.calls['waiting']:,} waiting"
     return [
-        _fact("open", glance.counts(overview.executions["open"]).append(wait, "yellow")),
-        _fact(label, glance.counts(lately)),
-        _fact("started", _sparkline([one.started for one in overview.throughput], width - 12, "cyan")),
-        _fact("failed", _sparkline([one.failed for one in overview.throughput], width - 12, "red")),
-        _fact("waiting", glance.waiting_text(overview).append(f"; calls: {calls_now}", "default")),
+        _fact("open", counts(overview.executions["open"]).append(wait, "yellow")),
+        _fact(label, counts(lately)),
+        _fact("started", _sparkline([one.started for one in spans], width - 12, each, "cyan")),
+        _fact("failed", _sparkline([one.failed for one in spans], width - 12, each, "red")),
+        _fact("waiting", waiting_text(overview).append(f"; calls: {calls_now}", "default")),
     ]
 
 
@@ -140,17 +143,18 @@ def _fact(name: str, value: Text) -> Text:
     return Text(f"{name:<12}", "bold").append_text(value)
 
 
-def _sparkline(numbers: Sequence[int], width: int, style: str) -> Text:
+def _sparkline(numbers: Sequence[int], width: int, seconds: Optional[float], style: str) -> Text:
     """Numbers as a line of bars, the newest at the right; with the highest number in words."""
-    shown = list(numbers)[-max(0, width - 14) :]
+    shown = list(numbers)[-max(0, width - 18) :]
     most = max(shown, default=0)
+    each = f" in {took(seconds)}" if seconds else ""
     bars = "".join(_SPARKS[-(-number * 7 // most)] if number else "▁" for number in shown) if most else "▁" * len(shown)
-    return Text(bars, style if most else "dim").append(f" most {most:,}", "dim")
+    return Text(bars, style if most else "dim").append(f" most {most:,}{each}", "dim")
 
 
 def _attention(view: View, trouble: Optional[str]) -> list[Text]:
     found = [Text(f"✗ {plain(trouble)}", "red")] if trouble else []
-    found += glance.attention_lines(view.overview)
+    found += attention_lines(view.overview)
     more = len(found) - _MOST_ATTENTION
     if more > 0:
         found = [*found[: _MOST_ATTENTION - 1], Text(f"and {more + 1} more: opscore status", "dim")]
@@ -183,9 +187,9 @@ def _shares(wanted: Sequence[int], room: int) -> list[int]:
 
 
 def _agents(view: View, width: int, now: Optional[datetime]) -> list[Text]:
-    def weight(one: AgentInfo) -> tuple[int, str]:
+    def weight(one: AgentInfo) -> tuple[bool, int, int, str]:
         rank = _WORST_FIRST.index(one.state) if one.state in _WORST_FIRST else len(_WORST_FIRST)
-        return rank, one.agent_id
+        return one.status != "error", rank, -one.in_flight, one.agent_id
 
     columns = (
         Column("AGENT", can_be_cut=True),
@@ -199,7 +203,7 @@ def _agents(view: View, width: int, now: Optional[datetime]) -> list[Text]:
         Column("SEEN", is_right=True, matters=2),
     )
     rows = [_agent(one, view.figures.get(one.agent_id), now) for one in sorted(view.agents, key=weight)]
-    title = _fact("agents", glance.agents_text(view.overview))
+    title = _fact("agents", agents_text(view.overview))
     return [title, *lines(columns, rows, width)] if rows else [title]
 
 
@@ -235,17 +239,17 @@ def _executions(view: View, width: int, now: Optional[datetime]) -> list[Text]:
 
 def _failures(view: View, width: int, now: Optional[datetime]) -> list[Text]:
     columns = (
-        Column("FAILED"),
+        Column("FAILED", is_right=True),
         Column("FLOW", can_be_cut=True),
-        Column("AGO", is_right=True),
-        Column("ERROR", can_be_cut=True),
+        Column("ERROR", can_be_cut=True, least=40),
+        Column("EXECUTION", matters=0),
     )
     rows = [
         (
-            plain(one.execution_id),
+            f"{ago(one.completed_at, now)} ago",
             plain(one.flow_id),
-            ago(one.completed_at, now),
             plain(one.error_message or one.error_code),
+            plain(one.execution_id),
         )
         for one in view.overview.recent_failures
     ]

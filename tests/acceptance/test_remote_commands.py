@@ -216,7 +216,7 @@ async def test_executions_are_cancelled_by_id_and_by_choice(tmp_path: Path) -> N
         held = [await scene.held() for _ in range(3)]
         code, out, _ = await scene.run(f"executions cancel {held[0].execution_id} --reason late")
         assert (code, out) == (0, "Cancelled 1 execution.\n")
-        assert (await scene.client.get_execution(held[0].execution_id)).error_message == "late"
+        assert (await scene.client.get_execution(held[0].execution_id)).error_message == "Cancelled: late"
         code, out, err = await scene.run(f"executions cancel {held[1].execution_id} nothing")
         assert (code, out) == (1, "Cancelled 1 execution.\n")
         assert err == 'Error: nothing: No execution has the id "nothing".\n'
@@ -301,7 +301,7 @@ async def test_what_agents_say_is_only_text(tmp_path: Path) -> None:
             assert not any(bad in out + err for bad in ("\x1b", "\x07", "\u202e")), command
             assert not any(line.startswith("Forged") for line in (out + err).splitlines()), command
         assert "[red]ink[/red]" in (await scene.run(f"executions show {done.execution_id}"))[1]
-        async with terminal("top", "--interval", "0.5", **scene.surroundings) as shown:
+        async with terminal("top", "--interval", "0.5", columns=140, **scene.surroundings) as shown:
             await shown.until("[red]ink[/red]")
             shown.press("q")
             await shown.ended()
@@ -513,7 +513,7 @@ async def complete(scene: Scene, line: str, **environment: str) -> list[str]:
     asked = {"_OPSCORE_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
     code, out, err = await scene.run("", **asked, **environment)
     assert (code, err) == (0, "")
-    return [offered.partition(",")[2] for offered in out.splitlines()]
+    return [offered.partition(",")[2] for offered in out.split()]
 
 
 async def test_ids_are_completed_where_a_server_answers(tmp_path: Path) -> None:
@@ -551,7 +551,7 @@ async def test_bash_takes_the_script(tmp_path: Path) -> None:
         assert "_OPSCORE_COMPLETE" in scripts[shell]
     (tmp_path / "script").write_text(scripts["bash"])
     process = await asyncio.create_subprocess_exec(
-        "bash", "--norc", "-c", "source script && complete -p opscore",
+        "bash", "--norc", "-c", "source ./script && complete -p opscore",
         cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), LIMIT)
