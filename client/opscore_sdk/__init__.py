@@ -2,7 +2,7 @@
 
 from opscore_sdk._version import __version__
 from opscore_sdk.agent import Agent, AgentError, Call
-from opscore_sdk.client import OpsCoreClientAsync, RawResponse
+from opscore_sdk.aio import OpsCoreClientAsync, RawResponse
 from opscore_sdk.errors import (
     AISpineError,
     APIError,

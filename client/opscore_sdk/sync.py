@@ -27,8 +27,8 @@ from typing import (
     cast,
 )
 
+from opscore_sdk.aio import OpsCoreClientAsync, RawResponse
 from opscore_sdk.blocking import keep, keep_stream, run
-from opscore_sdk.client import OpsCoreClientAsync, RawResponse
 from opscore_sdk.models import Event
 from opscore_sdk.pages import Item, Page, Pages
 from opscore_sdk.streams import Entry, EventStream, Feed, Pruned, Stream

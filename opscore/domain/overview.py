@@ -20,6 +20,7 @@ NEARLY = 0.8
 """The part of a limit from which on it is said to be near."""
 _MANY = 5
 """More of one kind are told of together."""
+_MANY_FLOWS = 10
 _MANY_FAILED = 0.1
 """The part of what ended from which on failures are an error."""
 _LONG_QUEUE: Seconds = 60.0
@@ -287,7 +288,7 @@ def _failures(scene: Scene) -> Iterator[Attention]:
         if failure.completed_at >= begin:
             groups.setdefault((failure.flow_id, failure.error_code), []).append(failure)
     length = span(scene.buckets[-1].end / SECOND - begin / SECOND)
-    for (flow_id, code), failures in groups.items():
+    for (flow_id, code), failures in list(groups.items())[:_MANY_FLOWS]:
         newest = failures[0]
         # Of very many only the newest were looked at.
         at_least = "at least " if total.failed > len(scene.picture.failures) else ""
@@ -299,6 +300,9 @@ def _failures(scene: Scene) -> Iterator[Attention]:
         yield Attention(
             "executions_failed", severity, text, failures[-1].completed_at, newest.execution_id, flow_id=flow_id
         )
+    others = sorted({flow_id for flow_id, _ in list(groups)[_MANY_FLOWS:]})
+    if others:
+        yield Attention("executions_failed", severity, f"Others failed too: {some(others)}.", begin)
 
 
 def _waits(scene: Scene) -> Iterator[Attention]:

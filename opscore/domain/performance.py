@@ -1,4 +1,4 @@
-"""How fast things go: how long steps waited for their call, were called, and took to be written; by whom and where."""
+"""How fast things go: how long steps waited for their call, were called, and waited for the store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Timing(NamedTuple):
     call_ms: Optional[float] = None
     """From its call until its result."""
     commit_ms: Optional[float] = None
-    """From its result until that was durable."""
+    """Until the intent of its call was durable."""
 
 
 def timing(created_at: Instant, started_at: Optional[Instant], completed_at: Optional[Instant]) -> Timing:

@@ -170,9 +170,9 @@ def _page_sql(query: ExecutionQuery) -> tuple[str, list[Any]]:
     if query.agent_id is not None:
         add("EXISTS (SELECT 1 FROM steps s WHERE s.execution_id = e.execution_id AND s.agent_id = ?)", query.agent_id)
     if query.text is not None:
-        sought = _escaped(query.text.lower())
-        searched = " OR ".join(f"LOWER({column}) LIKE ? ESCAPE '!'" for column in _SEARCHED)
-        add(f"(e.execution_id LIKE ? ESCAPE '!' OR {searched})", f"{sought}%", *[f"%{sought}%"] * len(_SEARCHED))
+        sought = _escaped(query.text)
+        searched = " OR ".join(f"LOWER({column}) LIKE LOWER(?) ESCAPE '!'" for column in _SEARCHED)
+        add(f"(e.execution_id LIKE LOWER(?) ESCAPE '!' OR {searched})", f"{sought}%", *[f"%{sought}%"] * len(_SEARCHED))
     for key, value in query.metadata.items():
         path = '$."' + key.replace('"', "") + '"'
         add("CAST(json_extract(e.metadata, ?) AS TEXT) = ?", path, value)

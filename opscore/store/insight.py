@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import sqlite3
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from opscore.domain.executions import Execution, Step
 from opscore.domain.explanations import Record
@@ -64,15 +66,16 @@ class InsightReader:
         """The newest steps that ended since an instant: they are of executions that run, or ended since then."""
         steps: list[StepSample] = []
         ended: list[RunSample] = []
+        seen = 0
         connection.execute("BEGIN")
         try:
-            executions = self._sampled(connection, query)
             params = {"since": query.since, "agent_id": query.agent_id}
-            for completed_at, execution_id, flow_id, status, started_at in executions:
+            for completed_at, execution_id, flow_id, status, started_at in self._sampled(connection, query):
                 rows = connection.execute(
                     self._sql["sampled_steps"], {**params, "execution_id": execution_id}
                 ).fetchall()
-                if len(steps) + len(rows) > query.limit:
+                seen += 1
+                if seen > query.limit or len(steps) + len(rows) > query.limit:
                     return Sample(steps, ended, is_partial=True)
                 steps += [_step_sample(flow_id, row) for row in rows]
                 if completed_at is not None and (rows or query.agent_id is None):
@@ -80,20 +83,23 @@ class InsightReader:
                     ended.append(RunSample(flow_id, status == "failed", spent))
         finally:
             connection.execute("COMMIT")
-        return Sample(steps, ended, is_partial=len(executions) == query.limit)
+        return Sample(steps, ended, is_partial=False)
 
-    def _sampled(self, connection: sqlite3.Connection, query: SampleQuery) -> Sequence[tuple[Any, ...]]:
-        """Executions that run or ended since an instant, newest first."""
-        params = {"since": query.since, "limit": query.limit, "flow_id": query.flow_id}
+    def _sampled(self, connection: sqlite3.Connection, query: SampleQuery) -> Iterator[tuple[Any, ...]]:
+        """Executions that run or ended since an instant, newest first, read as they are asked for.
+
+        Those that run have no end yet, and what they did is the newest.
+        """
+        params = {"since": query.since, "limit": query.limit + 1, "flow_id": query.flow_id}
         if query.flow_id is not None:
-            rows = connection.execute(self._sql["sampled_of_flow"], params).fetchall()
-            found = [row for row in rows if row[3] == "running" or (row[0] or 0) >= query.since]
-        else:
-            found = connection.execute(self._sql["sampled_running"], params).fetchall()
-            for status in ("completed", "failed", "cancelled"):
-                found += connection.execute(self._sql["sampled_ended"], {**params, "status": status}).fetchall()
-        # Those that run have no end yet, and what they did is the newest.
-        return sorted(found, key=lambda row: (row[0] is None, row[0]), reverse=True)[: query.limit]
+            rows = connection.execute(self._sql["sampled_of_flow"], params)
+            return (row for row in rows if row[3] == "running" or (row[0] or 0) >= query.since)
+        running = connection.execute(self._sql["sampled_running"], params)
+        ended = [
+            connection.execute(self._sql["sampled_ended"], {**params, "status": status})
+            for status in ("completed", "failed", "cancelled")
+        ]
+        return itertools.chain(running, heapq.merge(*ended, reverse=True))
 
     def _tally(self, connection: sqlite3.Connection, bucket: Bucket) -> Tally:
         params = {

@@ -8,6 +8,7 @@ from typing import Any, Iterator
 import pytest
 
 import opscore_sdk
+from opscore_sdk import client
 
 HEAVY = "aiohttp multidict yarl"
 SERVER = """
@@ -115,6 +116,12 @@ def test_the_public_names() -> None:
     assert sorted(opscore_sdk.__all__) == sorted(NAMES.split())
 
 
+def test_the_module_of_the_first_sdk() -> None:
+    """Users of the first SDK import both clients from ``opscore_sdk.client``; they are those of the package."""
+    assert sorted(client.__all__) == ["OpsCoreClientAsync", "OpsCoreClientSync"]
+    assert {name: getattr(client, name) for name in client.__all__}.items() <= vars(opscore_sdk).items()
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_the_public_methods(name: str) -> None:
     """Methods and their parameters, in order and with their defaults, change only with this list."""
@@ -135,8 +142,8 @@ def test_everything_public_is_described(name: str) -> None:
 
 def test_importing_the_sdk_loads_neither_aiohttp_nor_the_server() -> None:
     """It takes a fraction of a second, because aiohttp is loaded by the first request and the server never."""
-    code = "import opscore_sdk, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys; before = {*sys.modules}; import opscore_sdk; print(*{*sys.modules} - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "opscore_sdk" in loaded
     assert loaded & {*HEAVY.split(), *SERVER.split()} == set()

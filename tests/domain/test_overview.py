@@ -152,6 +152,14 @@ def test_what_is_as_it_should_be(facts: Scene) -> None:
     assert draw(facts).attention == []
 
 
+def test_many_failing_flows_are_told_of_in_short() -> None:
+    """The flows that failed last are told of one by one, and further ones by name, so that the rest can be seen."""
+    failures = [failure(f"f{number:02}") for number in range(30)]
+    *each, others = draw(scene(picture={"failures": failures}, tally=Tally(99, 0, 30))).attention
+    assert [one.flow_id for one in each] == [f"f{number:02}" for number in range(10)]
+    assert others.text == "Others failed too: f10, f11, f12, f13, f14 and 15 more."
+
+
 def test_errors_come_first() -> None:
     """What is an error stands before what is a warning, each in a settled order."""
     found: Overview = draw(scene(is_accepting=False, agents=[view(state="offline"), view("b", "error")], store="full"))
