@@ -17,7 +17,7 @@ PROGRAM = "opscore"
 VARIABLE = "_OPSCORE_COMPLETE"
 """Set by the shell's script when it asks for completions."""
 
-_PATIENCE = 1.0
+_PATIENCE = 2.0
 """Seconds that a person who pressed the tabulator waits for a server."""
 _MOST = 50
 
@@ -34,7 +34,7 @@ _WHERE = {
 def completion(context: click.Context, shell: str) -> None:
     """Print the script that makes a shell complete `opscore`.
 
-    Ids of executions, agents and flows are completed too, where a server answers within a second.
+    Ids of executions, agents and flows are completed too, where a server answers at once.
     """
     kind = get_completion_class(shell)
     assert kind is not None, "click knows these shells"
@@ -57,6 +57,8 @@ def _completer(look: Look) -> Completer:
 
 
 def _known(remote: Remote, look: Look, begun: str) -> Found:
+    import aiohttp  # noqa: F401 - the client loads it with its first request, and that takes its time
+
     from opscore_sdk import OpsCoreSDKError
 
     async def asked() -> Found:
