@@ -10,7 +10,7 @@ from rich.text import Text
 
 from opscore.cli.completion import agent_ids, execution_ids, flow_ids
 from opscore.cli.connection import Remote, remote_command
-from opscore.cli.tables import console
+from opscore.cli.tables import console, paragraph
 from opscore.cli.tail import follow
 from opscore.cli.wording import STYLES, clock_time, plain
 
@@ -33,7 +33,7 @@ def events(remote: Remote, *, as_json: bool, types: Optional[str], **wanted: Any
     out = console()
 
     def show(event: FeedEvent) -> None:
-        click.echo(json.dumps(event, ensure_ascii=False)) if as_json else out.print(line_of(event))
+        click.echo(json.dumps(event, ensure_ascii=False)) if as_json else paragraph(out, line_of(event), hang=4)
 
     async def printed(client: OpsCoreClientAsync) -> None:
         await follow(client.stream_all_events(types=types, **wanted), show)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from opscore.cli.completion import agent_ids, execution_ids, flow_ids
 from opscore.cli.connection import Remote, remote_command
-from opscore.cli.tables import console
+from opscore.cli.tables import console, paragraph
 from opscore.cli.tail import follow
 from opscore.cli.wording import STYLES, clock_time, plain, since, took_ms, utc_now
 from opscore.domain.errors import Invalid
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opscore_sdk import LogEntry, OpsCoreClientAsync
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
-_ABOUT = ("execution_id", "flow_id", "node_id", "agent_id", "attempt", "error_code", "trace_id", "request_id")
+_ABOUT = ("execution_id", "flow_id", "node_id", "agent_id", "attempt", "error_code")
 
 
 @click.command()
@@ -76,16 +76,16 @@ def logs(
 
 
 def _print(out: Console, entry: LogEntry) -> None:
-    """An entry as one line; a terminal folds it, a pipe does not."""
+    """An entry as a line; where it came from is for ``--json``, and what its message says is said once."""
     level = str(entry.level)
     at = clock_time(entry.timestamp) if out.is_terminal else plain(entry.timestamp)
     line = Text(f"{at} ", "dim").append(f"{plain(level):<8}", STYLES.get(level.lower(), ""))
     line.append(plain(entry.message), "default")
     about = [(name, entry.get(name)) for name in _ABOUT] + list((entry.fields or {}).items())
     for name, value in about:
-        if value is not None and value != "":
+        if value not in (None, "") and not (isinstance(value, str) and value in str(entry.message)):
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             line.append(f" {plain(name).removesuffix('_id')}=", "dim").append(plain(shown), "cyan")
     if entry.duration_ms is not None:
         line.append(" took=", "dim").append(took_ms(entry.duration_ms), "cyan")
-    out.print(line)
+    paragraph(out, line, hang=4)

@@ -120,11 +120,24 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, in
         out.print(Text(" " * indent).append_text(line))
 
 
-def paragraph(out: Console, text: Text, indent: int = 0) -> None:
-    """Print sentences: folded between words at a terminal, as one line in a pipe."""
+def paragraph(out: Console, text: Text, indent: int = 0, hang: int = 0) -> None:
+    """Print what may be long: folded between words at a terminal, as one line in a pipe.
+
+    Args:
+        out: Where to.
+        text: What.
+        indent: Cells before each line.
+        hang: Cells before each line but the first.
+    """
+    if not out.is_terminal:
+        out.print(text)
+        return
     width = max(20, out.width - indent)
-    for line in text.wrap(out, width) if out.is_terminal else [text]:
-        out.print(Text(" " * indent).append_text(line))
+    first, *others = text.wrap(out, width)
+    rest = Text(" ").join(others).wrap(out, max(20, width - hang)) if hang and others else others
+    for at, line in enumerate([first, *rest]):
+        line.rstrip()
+        out.print(Text(" " * (indent + hang if at else indent)).append_text(line))
 
 
 def print_facts(facts: Iterable[tuple[str, Cell]]) -> None:
