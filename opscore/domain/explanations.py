@@ -104,7 +104,7 @@ def _summary(situation: Situation, causes: Sequence[Cause]) -> str:
     done = sum(step.status not in _OPEN for step in situation.record.steps)
     parts = [f"{execution.status.capitalize()} for {between(execution.started_at or execution.created_at, now)}"]
     if execution.status == "running":
-        parts[0] += f"; {done} of {counted(len(situation.flow.nodes), 'node')} {'has' if done == 1 else 'have'} ended"
+        parts[0] += f"; {done:,} of {counted(len(situation.flow.nodes), 'node')} ended"
     parts.append(first)
     if len(causes) > 1:
         parts.append(f"{counted(len(causes) - 1, 'more node is open', 'more nodes are open')}.")

@@ -364,7 +364,7 @@ def test_the_summary_of_many_causes() -> None:
     )  # fmt: skip
     assert [cause.node_id for cause in found.causes] == ["able", "n"]
     assert found.summary == (
-        'Running for 1 min 35 s; 1 of 6 nodes has ended. Node "able" has waited for 40 s: what it waited for is there '
+        'Running for 1 min 35 s; 1 of 6 nodes ended. Node "able" has waited for 40 s: what it waited for is there '
         "in this moment. 1 more node is open. Its time limit ends it at 2027-01-15T09:00:00Z at the latest."
     )
 
