@@ -98,9 +98,9 @@ def clock_time(text: Optional[str]) -> str:
     return f"{day}{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
 
 
-def count(number: int, one: str, many: Optional[str] = None) -> str:
+def count(number: int, one: str) -> str:
     """A number and what it counts: ``1 node``, ``1,200 nodes``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
 
 
 def since(text: Optional[str], option: str) -> Optional[datetime]:
