@@ -22,6 +22,7 @@ from opscore.engine import Engine, FleetLimits, Limits, Probing, SystemClock, op
 from opscore.folders import read_folder
 from opscore.operations import (
     Agents,
+    Events,
     Executions,
     Flows,
     Insight,
@@ -124,6 +125,7 @@ async def running_parts(
         yield Parts(
             Operations(
                 agents=agents,
+                events=Events(store, engine),
                 webhook=Webhook(agents, clock, settings.webhook_secret),
                 sessions=Sessions(store, engine, flows, executions),
                 executions=executions,

@@ -8,7 +8,7 @@ import attrs
 
 from opscore.domain.agents import Agent, AgentSpec, AgentState, Observed, Report, Source
 from opscore.domain.calls import Call, Outcome, Probe, Reply
-from opscore.domain.events import History
+from opscore.domain.events import EventFilter, FeedPage, History
 from opscore.domain.executions import Execution, Idempotency, NewExecution, Step, Unit
 from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
@@ -185,6 +185,12 @@ class Store(Protocol):
     async def history(self, execution_id: str, after: int, limit: int) -> History:
         """Events with a number above ``after``, in order, and the status of that moment. Raises ExecutionNotFound."""
 
+    async def feed(self, wanted: EventFilter, after: int, limit: int) -> FeedPage:
+        """Wanted events with a position above ``after``, in order; looks at a bounded number, and so may find none."""
+
+    async def newest_position(self) -> int:
+        """The position of the newest event there ever was; 0 before the first."""
+
     async def open_run(self, execution_id: str) -> Optional[OpenRun]:
         """One open execution for taking up; None when it has ended or never was."""
 
@@ -267,8 +273,8 @@ class Store(Protocol):
         """Note that a proof was used, with nothing else to write. Raises Replayed."""
 
     # what agents report, and the tasks they hold
-    async def add_report(self, report: Report, ends: Optional[OpenTask] = None) -> None:
-        """Keep a report, and forget the task that ends with it."""
+    async def add_report(self, report: Report, ends: Optional[OpenTask] = None, *, is_change: bool = False) -> None:
+        """Keep a report, forget the task that ends with it, and tell of the change of state that it is."""
 
     async def reports(self, query: ReportQuery) -> Sequence[Report]:
         """A page of an agent's reports, newest first by its own clock."""
@@ -281,6 +287,9 @@ class Store(Protocol):
 
     async def prune_reports(self, received_before: Instant, limit: int) -> int:
         """Delete up to ``limit`` old reports, never an agent's newest; how many went."""
+
+    async def prune_states(self, received_before: Instant, limit: int) -> int:
+        """Delete up to ``limit`` old events about changes of agents' states outside tasks; how many went."""
 
     async def prune_proofs(self, now: Instant, limit: int) -> int:
         """Delete up to ``limit`` used proofs that have expired; how many went."""
@@ -330,6 +339,17 @@ class Observer(Protocol):
 # -- running executions ---------------------------------------------------------------------------
 
 
+class Follower(Protocol):
+    """A reader of the feed, and its place in it."""
+
+    @property
+    def passed(self) -> int:
+        """Where to resume: all wanted events up to this position were read."""
+
+    async def read(self, limit: int) -> FeedPage:
+        """The next wanted events; none before it is told that there are some. Raises StoreError."""
+
+
 class Runs(Protocol):
     """The engine, as operations see it."""
 
@@ -355,6 +375,9 @@ class Runs(Protocol):
 
     def listening(self, execution_id: str, on_change: Callable[[], object]) -> ContextManager[None]:
         """Have ``on_change`` called after each commit about an execution, within the block. It must be quick."""
+
+    def following(self, wanted: EventFilter, after: int, on_news: Callable[[], object]) -> ContextManager[Follower]:
+        """Follow the feed within the block: ``on_news`` is called when wanted events can be read. It must be quick."""
 
     async def report(self, agent_id: str, state: AgentState, reported_at: Instant, details: str) -> Report:
         """Take what an agent says of its state; durable, with all that follows from it, when this returns.

@@ -11,6 +11,7 @@ import attrs
 from opscore.domain.agents import AgentState, Observed, Report
 from opscore.domain.calls import Outcome
 from opscore.domain.errors import Conflict, Overloaded, StoreError, Unavailable
+from opscore.domain.events import EventFilter
 from opscore.domain.executions import Accepted, Execution, Idempotency, NewExecution
 from opscore.domain.flows import Flow
 from opscore.domain.instants import Instant, Seconds
@@ -22,6 +23,7 @@ from opscore.engine.bell import Bell
 from opscore.engine.clock import pause
 from opscore.engine.conductor import Conductor
 from opscore.engine.desk import Desk
+from opscore.engine.feed import Feed, Follower
 from opscore.engine.fleet import Fleet, FleetLimits
 from opscore.engine.payloads import Payloads
 from opscore.engine.run import Run
@@ -78,7 +80,8 @@ class Engine:
         self._fleet = Fleet(store, later, clock, limits.fleet, self._on_agent, self._on_task_over)
         self._slots = Slots(limits.calls, self._fleet)
         self._waiters = Waiters(clock)
-        self._bell = Bell()
+        self._feed = Feed(store, clock)
+        self._bell = Bell(self._feed.ring)
         payloads = Payloads(store)
         witnesses = Witnesses(observers)
         caller = Caller(store, payloads, protocols, clock, limits.node_timeout, witnesses)
@@ -94,7 +97,7 @@ class Engine:
             witnesses,
             on_room=self._on_room,
         )
-        self._desk = Desk(store, self._fleet, self._conductor, self._waiters, clock)
+        self._desk = Desk(store, self._fleet, self._conductor, self._waiters, self._bell, clock)
         self._queue = Queue(store, clock, self._conductor, witnesses, limits.open_runs, self._on_queue_end)
         self._pruner = Pruner(store, clock, limits.retention, limits.report_retention, limits.prune_interval)
         self._prober = Prober(store, protocols, self._fleet, clock, limits.probing)
@@ -121,6 +124,7 @@ class Engine:
                     f"{self._queue.length} executions wait already.", error_code="QUEUE_FULL", retry_after=_RETRY_AFTER
                 )
             await self._queue.put(run, run.queue(now, accepted))
+            self._bell.ring(execution.execution_id)
         else:
             await self._conductor.begin(run, lambda: run.begin(now, self._conductor.admit, accepted), execution.input)
 
@@ -157,6 +161,10 @@ class Engine:
     def listening(self, execution_id: str, on_change: Callable[[], object]) -> ContextManager[None]:
         """Have ``on_change`` called after each commit about an execution, within the block."""
         return self._bell.listening(execution_id, on_change)
+
+    def following(self, wanted: EventFilter, after: int, on_news: Callable[[], object]) -> ContextManager[Follower]:
+        """Follow the feed within the block: ``on_news`` is called when wanted events can be read."""
+        return self._feed.following(wanted, after, on_news)
 
     def carries(self, execution_id: str) -> bool:
         """Whether a running execution is in the engine's care."""
@@ -224,6 +232,7 @@ class Engine:
 
     async def open(self) -> None:
         """Begin to work: take up what is open, admit what is queued."""
+        self._conductor.own(self._feed.serve())
         await self._queue.load()
         await self._desk.open()
         self._fleet.load(await self._store.open_tasks())

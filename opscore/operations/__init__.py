@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from opscore.operations.agents import Agents
+from opscore.operations.events import Events
 from opscore.operations.executions import Executions
 from opscore.operations.flows import Flows
 from opscore.operations.insight import Insight
@@ -13,7 +14,18 @@ from opscore.operations.overview import Overview
 from opscore.operations.sessions import Sessions
 from opscore.operations.webhook import Webhook
 
-__all__ = ["Agents", "Executions", "Flows", "Insight", "Keys", "Operations", "Overview", "Sessions", "Webhook"]
+__all__ = [
+    "Agents",
+    "Events",
+    "Executions",
+    "Flows",
+    "Insight",
+    "Keys",
+    "Operations",
+    "Overview",
+    "Sessions",
+    "Webhook",
+]
 
 
 @attrs.frozen
@@ -21,6 +33,7 @@ class Operations:
     """All use cases, by what they are about."""
 
     agents: Agents
+    events: Events
     executions: Executions
     flows: Flows
     insight: Insight

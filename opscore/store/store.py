@@ -10,7 +10,7 @@ import attrs
 from opscore.domain.agents import Agent, AgentSpec, Report, Source
 from opscore.domain.documents import encode_json
 from opscore.domain.errors import AgentNotFound, Conflict, FlowNotFound, NotFound, Replayed, Stale
-from opscore.domain.events import History
+from opscore.domain.events import EventFilter, FeedPage, History
 from opscore.domain.executions import AgentReported, Execution, Idempotency, Step, Unit
 from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
@@ -30,6 +30,7 @@ from opscore.store.catalogue import (
     report_from_row,
 )
 from opscore.store.executions import ExecutionReader, id_bound, task_from_row
+from opscore.store.feed import FeedReader
 from opscore.store.insight import InsightReader
 from opscore.store.sqlite import Database, Params, Taken, Write
 from opscore.store.statements import load_statements
@@ -47,6 +48,7 @@ class SqlStore:
         self._sql = load_statements("queries")
         self._translator = Translator(self._sql)
         self._reader = ExecutionReader(self._sql)
+        self._feed = FeedReader(self._sql)
         self._insight = InsightReader(self._sql)
         self._flows = FlowCache()
         self._agents = AgentBook()
@@ -105,6 +107,15 @@ class SqlStore:
             lambda connection: self._reader.history(connection, execution_id, after, limit)
         )
 
+    async def feed(self, wanted: EventFilter, after: int, limit: int) -> FeedPage:
+        """Wanted events with a position above a number."""
+        return await self._database.read(lambda connection: self._feed.page(connection, wanted, after, limit))
+
+    async def newest_position(self) -> int:
+        """The position of the newest event."""
+        newest: int = (await self._rows("feed_ends", {"after": 0}))[0][0]
+        return newest
+
     async def open_run(self, execution_id: str) -> Optional[OpenRun]:
         """One open execution for taking up."""
         return await self._database.read(lambda connection: self._reader.open_run(connection, execution_id))
@@ -148,7 +159,9 @@ class SqlStore:
         pruned = [row[0] for row in await self._rows("prunable", params)]
         for start in range(0, len(pruned), _PRUNE_CHUNK):
             chunk = pruned[start : start + _PRUNE_CHUNK]
-            names = ("prune_execution", "prune_input", "prune_steps", "prune_events")
+            names = (
+                "mark_pruned_unit", "prune_feed", "prune_execution", "prune_input", "prune_steps", "prune_events"
+            )  # fmt: skip
             await self._write(*[(name, {"execution_id": one}, False) for one in chunk for name in names])
         for (key,) in await self._rows("expired_keys", {"now": now, "limit": limit}):
             await self._write(("forget_expired_key", {"key": key, "now": now}, False))
@@ -291,9 +304,11 @@ class SqlStore:
 
     # -- reports and tasks of agents -------------------------------------------------------------
 
-    async def add_report(self, report: Report, ends: Optional[OpenTask] = None) -> None:
-        """Keep a report, and forget the task that ends with it."""
+    async def add_report(self, report: Report, ends: Optional[OpenTask] = None, *, is_change: bool = False) -> None:
+        """Keep a report, forget the task that ends with it, and tell of the change of state that it is."""
         writes = [self._translator.report(report)]
+        if is_change:
+            writes.append(self._translator.state(report))
         if ends is not None:
             writes.append(self._translator.close_task(ends.agent_id, ends.execution_id))
         await self._database.write(writes)
@@ -345,6 +360,15 @@ class SqlStore:
                 )
             count += len(rows)
         return count
+
+    async def prune_states(self, received_before: Instant, limit: int) -> int:
+        """Delete old events about changes of agents' states outside tasks."""
+        rows = await self._rows("prunable_states", {"received_before": received_before, "limit": limit})
+        for start in range(0, len(rows), _PRUNE_CHUNK):
+            chunk = rows[start : start + _PRUNE_CHUNK]
+            names = ("mark_pruned_state", "prune_state")
+            await self._write(*[(name, {"position": one}, False) for (one,) in chunk for name in names])
+        return len(rows)
 
     async def prune_proofs(self, now: Instant, limit: int) -> int:
         """Delete used proofs that have expired."""

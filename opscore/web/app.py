@@ -10,11 +10,11 @@ from opscore.operations import Operations
 from opscore.web import docs
 from opscore.web.api import add_api
 from opscore.web.bodies import Bodies
-from opscore.web.config import BODIES, CONFIG, OPERATIONS, RATE_LIMIT, STREAMS, WebConfig
+from opscore.web.config import BODIES, CONFIG, FRAMES, OPERATIONS, RATE_LIMIT, STREAMS, WebConfig
 from opscore.web.limits import RateLimit
 from opscore.web.middlewares import guarded
 from opscore.web.opscore_v1 import add_dialect
-from opscore.web.streams import Streams
+from opscore.web.streams import Frames, Streams
 
 __all__ = ["WebConfig", "make_app"]
 
@@ -31,6 +31,7 @@ def make_app(config: WebConfig, running: Callable[[], AsyncContextManager[Operat
     app[BODIES] = Bodies(config.body_timeout, config.max_request_bytes)
     app[RATE_LIMIT] = RateLimit(config.rate_limit)
     app[STREAMS] = Streams(config.max_streams)
+    app[FRAMES] = Frames()
 
     async def operations(started: web.Application) -> AsyncIterator[None]:
         async with running() as opened:

@@ -9,7 +9,7 @@ from opscore.domain.instants import Seconds
 from opscore.operations import Operations
 from opscore.web.bodies import Bodies
 from opscore.web.limits import RateLimit
-from opscore.web.streams import Streams
+from opscore.web.streams import Frames, Streams
 
 
 @attrs.frozen
@@ -30,4 +30,5 @@ OPERATIONS: web.AppKey[Operations] = web.AppKey("operations", Operations)
 BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 RATE_LIMIT: web.AppKey[RateLimit] = web.AppKey("rate_limit", RateLimit)
 STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
+FRAMES: web.AppKey[Frames] = web.AppKey("frames", Frames)
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)

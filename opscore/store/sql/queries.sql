@@ -85,6 +85,30 @@ WHERE execution_id = :execution_id AND status IN ('running', 'waiting');
 INSERT INTO events (execution_id, seq, type, node_id, agent_id, attempt, at, data)
 VALUES (:execution_id, :seq, :type, :node_id, :agent_id, :attempt, :at, :data);
 
+-- name: append_unit
+INSERT INTO feed (position, event_count, execution_id, last_seq)
+VALUES (
+    COALESCE((SELECT MAX(position) FROM feed), (SELECT pruned_to FROM feed_marks)) + :event_count,
+    :event_count, :execution_id, :last_seq
+);
+
+-- name: append_state
+INSERT INTO feed (position, event_count, agent_id, at, data)
+VALUES (
+    COALESCE((SELECT MAX(position) FROM feed), (SELECT pruned_to FROM feed_marks)) + 1,
+    1, :agent_id, :at, :data
+);
+
+-- name: feed_ends
+-- The newest position, the greatest one that was pruned, and the first one after a place.
+SELECT COALESCE((SELECT MAX(position) FROM feed), pruned_to), pruned_to,
+    (SELECT position - event_count + 1 FROM feed WHERE position > :after ORDER BY position LIMIT 1)
+FROM feed_marks;
+
+-- name: feed_window
+SELECT MAX(position)
+FROM (SELECT position FROM feed WHERE position > :after ORDER BY position LIMIT :units) AS found;
+
 -- name: forget_expired_key
 DELETE FROM idempotency_keys WHERE idempotency_key = :key AND expires_at <= :now;
 
@@ -247,6 +271,13 @@ DELETE FROM steps WHERE execution_id = :execution_id;
 -- name: prune_events
 DELETE FROM events WHERE execution_id = :execution_id;
 
+-- name: mark_pruned_unit
+UPDATE feed_marks SET pruned_to = (SELECT MAX(position) FROM feed WHERE execution_id = :execution_id)
+WHERE pruned_to < (SELECT MAX(position) FROM feed WHERE execution_id = :execution_id);
+
+-- name: prune_feed
+DELETE FROM feed WHERE execution_id = :execution_id;
+
 -- name: expired_keys
 SELECT idempotency_key FROM idempotency_keys WHERE expires_at <= :now LIMIT :limit;
 
@@ -319,6 +350,15 @@ ORDER BY reported_at LIMIT :limit;
 -- name: prune_report
 DELETE FROM agent_reports
 WHERE agent_id = :agent_id AND reported_at = :reported_at AND received_at = :received_at;
+
+-- name: prunable_states
+SELECT position FROM feed WHERE at < :received_before ORDER BY at LIMIT :limit;
+
+-- name: mark_pruned_state
+UPDATE feed_marks SET pruned_to = :position WHERE pruned_to < :position;
+
+-- name: prune_state
+DELETE FROM feed WHERE position = :position;
 
 -- name: open_tasks
 SELECT agent_id, execution_id, node_id, until_at, accepted_at, begun_at, is_abandoned FROM open_tasks;

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from opscore.web.api import agents, events, executions, flows, insight, keys, system
+from opscore.web.api import agents, events, executions, feed, flows, insight, keys, system
 from opscore.web.auth import API_PREFIX
 
 ROUTES: tuple[web.RouteDef, ...] = (
     *agents.ROUTES,
     *executions.ROUTES,
     *events.ROUTES,
+    *feed.ROUTES,
     *flows.ROUTES,
     *insight.ROUTES,
     *keys.ROUTES,

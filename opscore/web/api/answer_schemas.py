@@ -137,6 +137,36 @@ class EventsSchema(Schema):
     next_after = fields.Integer(required=True)
 
 
+class FeedEventSchema(Schema):
+    """One event in its place among all; one of an agent outside any task belongs to no execution."""
+
+    position = fields.Integer(required=True)
+    seq = nullable(fields.Integer(required=True))
+    execution_id = nullable(fields.UUID(required=True))
+    flow_id = nullable(id_field(required=True))
+    type = fields.String(required=True)
+    node_id = id_field()
+    agent_id = id_field()
+    attempt = fields.Integer()
+    at = fields.String(required=True)
+    data = fields.Dict(required=True)
+
+
+class PrunedSchema(Schema):
+    """Some events after ``after`` are gone; ``oldest`` is the first position after it that is there."""
+
+    after = fields.Integer(required=True)
+    oldest = fields.Integer(required=True)
+
+
+class FeedSchema(Schema):
+    """A page of all events; ask again with ``after=next_after``, until that does not rise."""
+
+    events = fields.List(fields.Nested(FeedEventSchema), required=True)
+    next_after = fields.Integer(required=True)
+    pruned = nullable(fields.Nested(PrunedSchema, required=True))
+
+
 class CancelledSchema(Schema):
     """An execution that was ended."""
 

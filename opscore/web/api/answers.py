@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, Optional, Sequence
+from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
 import orjson
 from aiohttp import web
@@ -11,7 +11,7 @@ from opscore.domain.agents import AgentView
 from opscore.domain.agents import Report as StateReport
 from opscore.domain.calls import Probe
 from opscore.domain.errors import OpsCoreError
-from opscore.domain.events import Event
+from opscore.domain.events import Event, FeedEvent, FeedPage
 from opscore.domain.executions import FINAL, Execution, Message, NewExecution, Waiting
 from opscore.domain.flows import Finding, FlowVersion, Report
 from opscore.domain.instants import SECOND, show
@@ -165,6 +165,27 @@ def message(found: Message) -> Json:
 def event(found: Event) -> Json:
     """One event; what does not apply is left out."""
     body: Json = {"seq": found.seq, "execution_id": found.execution_id, "type": found.type}
+    return _with_facts(body, found)
+
+
+def feed_event(found: FeedEvent) -> Json:
+    """One event of the feed; of the things of a node, what does not apply is left out."""
+    body: Json = {
+        "position": found.position,
+        "seq": found.seq,
+        "execution_id": found.execution_id,
+        "flow_id": found.flow_id,
+        "type": found.type,
+    }
+    return _with_facts(body, found)
+
+
+def pruned(page: FeedPage) -> Json:
+    """What is told where events are gone: the place that was asked for, and the first position after it there is."""
+    return {"after": page.after, "oldest": page.oldest}
+
+
+def _with_facts(body: Json, found: Union[Event, FeedEvent]) -> Json:
     for name in ("node_id", "agent_id", "attempt"):
         value = getattr(found, name)
         if value is not None:
