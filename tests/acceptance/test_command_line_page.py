@@ -55,12 +55,10 @@ async def test_every_example_runs(tmp_path: Path) -> None:
         **os.environ,
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "OPSCORE_API_URL": server.url,
-        "AGENT_URL": f"{server.url}/",  # it answers /health as an agent does
+        "AGENT_URL": greeter.url,
     }
     async with OpsCoreClientAsync(server.url) as client:
-        await client.create_agent("greeter", server.url, capabilities=["greeting"])
-        await client.delete_agent("greeter")
-        await client.create_agent("greeter", f"{greeter.url}/execute", capabilities=["greeting"])
+        await client.create_agent("greeter", greeter.url, capabilities=["greeting"])
         await client.create_agent("sloth", sloth.url)
     lines = ["set -e -o pipefail"]
     for example in examples():

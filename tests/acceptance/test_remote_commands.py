@@ -270,11 +270,9 @@ async def test_why_names_what_would_move_it(tmp_path: Path) -> None:
 async def test_agents_are_tried(tmp_path: Path) -> None:
     """By their id or by an address; nobody there is exit code 1."""
     async with scene_in(tmp_path) as scene:
-        healthy = scene.server.url  # it answers /health as an agent does
-        await scene.client.create_agent("mirror", healthy)
-        for target, code in (("mirror", 0), (healthy, 0), ("http://127.0.0.1:9", 1), ("nobody", 1)):
+        for target, code in (("stub", 0), (scene.agent.url, 0), ("http://127.0.0.1:9", 1), ("nobody", 1)):
             assert (await scene.run(f"agents test {target}"))[0] == code
-        assert (await scene.json("agents test mirror --protocol spine"))["connected"] is True
+        assert (await scene.json("agents test stub --protocol spine"))["connected"] is True
 
 
 async def test_what_agents_say_is_only_text(tmp_path: Path) -> None:
