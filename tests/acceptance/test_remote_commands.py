@@ -383,8 +383,9 @@ async def test_logs_are_filtered_and_followed(tmp_path: Path) -> None:
         assert [entry["log_id"] for entry in entries] == sorted(entry["log_id"] for entry in entries)
         code, out, _ = await scene.run("logs --level critical --since 1h")
         assert (code, out) == (0, "")
-        process = await _begin(scene, "logs", "-f", "--flow", "chain", "--json", "-n", "0")
+        process = await _begin(scene, "logs", "-f", "--flow", "chain", "--json", "-n", "1")
         seen: set[int] = set()
+        await asyncio.wait_for(_entries_of(process, first.execution_id, seen), LIMIT)
         for attempt in range(2):
             later = await scene.client.execute_and_wait("chain")
             await asyncio.wait_for(_entries_of(process, later.execution_id, seen), LIMIT)
