@@ -14,7 +14,6 @@ from opscore.cli.flows import read_document
 from opscore.cli.output import FAILED, UNREACHABLE
 from opscore.cli.processes import example_directory, program, until_interrupted
 from opscore.cli.serve import run_async
-from opscore.settings import load_settings
 
 _AGENTS = (
     ("zoe", "collector.py", "Zoe, collects", ["information_gathering"]),
@@ -44,6 +43,7 @@ async def _demo(*, keep: bool, port: int, as_json: bool) -> str:
 
     from opscore.cli.embedded import embedded_server
     from opscore.cli.progress import follow
+    from opscore.settings import load_settings
 
     console = Console(stderr=as_json, soft_wrap=True, highlight=False)
     example = example_directory("credit_analysis")

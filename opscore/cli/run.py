@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
@@ -14,7 +14,9 @@ from opscore.cli.serve import address_of, run_async
 from opscore.domain.documents import decode_json
 from opscore.domain.errors import Invalid, InvalidDocument
 from opscore.domain.flow_reader import check_flow
-from opscore.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from opscore.settings import Settings
 
 
 @click.command()
@@ -37,6 +39,8 @@ def run(
     FILE is JSON or YAML. An Ops-Core server is started for this one run and stopped after it. Progress goes to standard
     error, the result to standard output: as JSON when piped. Ctrl-C cancels the execution.
     """
+    from opscore.settings import load_settings
+
     definition = read_document(file)
     input_data = read_input(given)
     endpoints = _endpoints(agents)
