@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import signal
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Optional, TypeVar
 
@@ -33,13 +36,28 @@ class Remote:
             yield client
 
     def ask(self, work: Callable[[OpsCoreClientAsync], Awaitable[T]]) -> T:
-        """What some work with a client gives."""
+        """What some work with a client gives.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed; the work was cancelled.
+        """
 
         async def asked() -> T:
+            _let_ctrl_c_cancel()
             async with self.client() as client:
                 return await work(client)
 
-        return run_async(asked())
+        try:
+            return run_async(asked())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+
+
+def _let_ctrl_c_cancel() -> None:
+    """Have Ctrl-C cancel the command's task, as Python does since 3.11; before, it struck whatever ran just then."""
+    task = asyncio.current_task()
+    if sys.version_info < (3, 11) and sys.platform != "win32" and task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
 
 
 def remote_command(command: Callable[..., Any]) -> Callable[..., Any]:

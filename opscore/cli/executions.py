@@ -259,13 +259,10 @@ def cancel(
     if bool(ids) == bool(chosen or is_all):
         raise Invalid("Name executions by their ids, or choose them with --flow, --agent, --status, --before or --all.")
 
-    async def cancelled(client: OpsCoreClientAsync) -> dict[str, Any]:
-        found = _named(ids) if ids else await _choose(client, **wanted)
-        if not ids and found and not is_sure:
-            _make_sure(len(found))
-        return await _cancel(client, found, reason, quiet=as_json)
-
-    answer = remote.ask(cancelled)
+    found = _named(ids) if ids else remote.ask(lambda client: _choose(client, **wanted))
+    if not ids and found and not is_sure:
+        _make_sure(len(found))
+    answer = remote.ask(lambda client: _cancel(client, found, reason, quiet=as_json))
     if as_json:
         print_json(answer)
     else:
