@@ -153,6 +153,7 @@ class Execution(Model):
     trace_id: str
     """The trace (W3C Trace Context) that it and the calls to its agents belong to."""
     truncated: Optional[List[str]]
+    trace_id: Optional[str]
     result: Optional[Json]
     """The output, in the answer to a start only."""
     error: Optional[str]
@@ -204,6 +205,15 @@ class ExecutionPage(Model):
         return self._many("executions", Execution)
 
 
+class Timing(Model):
+    """Where a node's time went, in milliseconds; None where it is not known."""
+
+    __slots__ = ()
+    queue_ms: Optional[float]
+    call_ms: Optional[float]
+    commit_ms: Optional[float]
+
+
 class NodeResult(Model):
     """What a node was given and what it gave."""
 
@@ -224,6 +234,11 @@ class NodeResult(Model):
     created_at: Optional[str]
     started_at: Optional[str]
     completed_at: Optional[str]
+
+    @property
+    def timing(self) -> Optional[Timing]:
+        """Where its time went."""
+        return self._one("timing", Timing)
 
 
 class ExecutionResults(Model):
@@ -310,6 +325,27 @@ class Cancelled(Model):
     message: str
     execution_id: str
     status: str
+
+
+class Refused(Model):
+    """An execution that could not be cancelled, and why."""
+
+    __slots__ = ()
+    execution_id: str
+    error_code: str
+    message: str
+
+
+class CancelledMany(Model):
+    """The answer to a cancellation of many."""
+
+    __slots__ = ()
+    cancelled: List[str]
+
+    @property
+    def refused(self) -> List[Refused]:
+        """Those that could not be cancelled."""
+        return self._many("refused", Refused)
 
 
 class Flow(Model):
