@@ -150,10 +150,9 @@ class Execution(Model):
     updated_at: Optional[str]
     completed_at: Optional[str]
     execution_time: Optional[float]
-    trace_id: str
+    trace_id: Optional[str]
     """The trace (W3C Trace Context) that it and the calls to its agents belong to."""
     truncated: Optional[List[str]]
-    trace_id: Optional[str]
     result: Optional[Json]
     """The output, in the answer to a start only."""
     error: Optional[str]
@@ -229,15 +228,13 @@ class NodeResult(Model):
     error_message: Optional[str]
     error_code: Optional[str]
     execution_time_ms: Optional[float]
-    timing: Optional[Json]
-    """Where the time of its last attempt went: ``queue_ms``, ``call_ms`` and ``commit_ms``, None where unknown."""
     created_at: Optional[str]
     started_at: Optional[str]
     completed_at: Optional[str]
 
     @property
     def timing(self) -> Optional[Timing]:
-        """Where its time went."""
+        """Where the time of its last attempt went."""
         return self._one("timing", Timing)
 
 

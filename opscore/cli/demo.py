@@ -86,6 +86,7 @@ def _show(console: Any, execution: dict[str, Any], url: str, api_key: str, *, ke
     console.print(table)
     if keep:
         console.print(f"\nThe server stays up until Ctrl-C. Its key: [bold]{api_key}[/]")
+        console.print(f"  {url}/        the dashboard; sign in with the key")
         console.print(f"  {url}/docs    the API, to try out")
         console.print(
             f'  curl -H "Authorization: Bearer {api_key}" {url}/executions/{execution["execution_id"]}/results'

@@ -12,6 +12,7 @@ from opscore.web import docs
 from opscore.web.api import add_api
 from opscore.web.bodies import Bodies
 from opscore.web.config import BODIES, CONFIG, FRAMES, METRICS, OPERATIONS, RATE_LIMIT, STREAMS, TRACER, WebConfig
+from opscore.web.dashboard import add_dashboard
 from opscore.web.limits import RateLimit
 from opscore.web.middlewares import guarded
 from opscore.web.opscore_v1 import add_dialect
@@ -52,4 +53,5 @@ def make_app(
     add_api(app)
     add_dialect(app)
     docs.add_docs(app, config.version)
+    add_dashboard(app)
     return app

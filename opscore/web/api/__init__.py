@@ -24,4 +24,3 @@ def add_api(app: web.Application) -> None:
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
         app.router.add_route(route.method, API_PREFIX + route.path, route.handler)
-    app.router.add_get("/", system.pointer)
