@@ -47,7 +47,9 @@ def line_of(event: FeedEvent) -> Text:
     line = Text(f"{clock_time(event.at)} ", "dim")
     line.append(f"{plain(kind):<19} ", STYLES.get(kind.partition(".")[2], "default"))
     about = [(name, event.get(name)) for name in ("flow_id", "node_id", "agent_id", "execution_id")]
-    told = [(name, value) for name, value in event.data.items() if not isinstance(value, (dict, list))]
+    told = [
+        (name, value) for name, value in event.data.items() if name not in event and not isinstance(value, (dict, list))
+    ]
     for name, value in about + told:
         if value is not None:
             line.append(f" {plain(name).removesuffix('_id')}=", "dim").append(plain(value), "cyan")

@@ -35,7 +35,7 @@ def status(remote: Remote, *, as_json: bool) -> None:
         print_facts(_facts(told, overview, url))
         out = console()
         for line in attention_lines(overview):
-            paragraph(out, line)
+            paragraph(out, line, hang=2)
     if told.status != OPERATIONAL:
         raise click.exceptions.Exit(FAILED)
 
