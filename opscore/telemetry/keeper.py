@@ -173,7 +173,9 @@ class Keeper:
 
     def _entry(self, line: Line) -> LogEntry:
         self._last_id = max(self._last_id + 1, line.at)
-        facts = {name: _fitting(name, value) for name, value in line.facts.items()}
+        facts: dict[str, Any] = {
+            name: value if type(value) is str else _fitting(name, value) for name, value in line.facts.items()
+        }
         fields = encode(line.extras) if line.extras else "{}"
         return LogEntry(
             self._last_id, line.at, line.level, line.event, line.message, line.logger, fields=fields, **facts
@@ -199,12 +201,12 @@ class Keeper:
 
 
 def _fitting(name: str, value: Any) -> Any:
-    """A fact as its column takes it."""
+    """A fact that is no text as its column takes it."""
     if name == "attempt":
         return value if isinstance(value, int) and abs(value) < 2**31 else None
     if name == "duration_ms":
         return float(value) if isinstance(value, (int, float)) else None
-    return value if isinstance(value, str) else str(value)
+    return str(value)
 
 
 @asynccontextmanager

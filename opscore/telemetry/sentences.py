@@ -84,7 +84,7 @@ SENTENCES: Mapping[str, str] = {
     "logs.dropped": "{lost} lines of the log were lost here: they came faster than they could be written.",
     "logs.not_kept": "Lines of the log cannot be kept in the store now: {reason}",
     "logs.not_pruned": "Old lines of the log could not be deleted from the store: {reason}",
-    "logs.not_shown": "A line of the log could not be shown.",
+    "logs.not_shown": "A line of the log could not be shown or handed on: {reason}",
     "logs.lost": "{lost} lines of the log were not kept in the store.",
 }
 
