@@ -15,7 +15,7 @@ import attrs
 
 from opscore.domain.instants import Instant
 from opscore.telemetry.context import Bound, bound
-from opscore.telemetry.secrets import LONGEST_SPELLING, MASK, Secrets, is_secret_name
+from opscore.telemetry.secrets import LONGEST_SPELLING, Secrets, is_secret_name
 from opscore.telemetry.sentences import SENTENCES, sentence
 
 FACTS = (
@@ -83,6 +83,14 @@ def take(record: logging.LogRecord) -> Taken:
         record.created, record.levelno, record.levelname, record.name, _bounded(text), extras, bound(), failure,
         record.stack_info,
     )  # fmt: skip
+
+
+def not_taken(record: logging.LogRecord, error: Exception) -> Taken:
+    """What is said in the place of a record that cannot be shown: its arguments do not fit its text, for example."""
+    extras: dict[str, Any] = {"reason": type(error).__name__}
+    if isinstance(record.msg, str):
+        extras["text"] = _bounded(record.msg)
+    return Taken(record.created, record.levelno, record.levelname, record.name, "logs.not_shown", extras, bound())
 
 
 def work_out(taken: Taken, secrets: Secrets) -> Line:
@@ -209,4 +217,4 @@ def _last(failure: traceback.TracebackException) -> str:
     return _bounded(lines[-1].strip()) if lines else ""
 
 
-__all__ = ["FACTS", "MASK", "ONLY_HERE", "Line", "Taken", "take", "work_out"]
+__all__ = ["FACTS", "ONLY_HERE", "Line", "Taken", "not_taken", "take", "work_out"]

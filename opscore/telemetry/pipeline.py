@@ -19,7 +19,7 @@ from typing import Any, Callable, Optional, Protocol, Sequence, TextIO, Union
 
 from opscore.domain.instants import Seconds
 from opscore.telemetry.formats import Format
-from opscore.telemetry.lines import Line, Taken, take, work_out
+from opscore.telemetry.lines import Line, Taken, not_taken, take, work_out
 from opscore.telemetry.secrets import Secrets
 from opscore.telemetry.sentences import sentence
 
@@ -83,9 +83,11 @@ class Pipeline(logging.Handler):
             self._lost += 1
             return
         try:
-            self._queue.put(take(record))
-        except Exception:  # noqa: BLE001 - the promise of logging: whoever logs is not disturbed
-            self.handleError(record)
+            taken = take(record)
+        except Exception as error:  # noqa: BLE001 - the promise of logging: whoever logs is not disturbed
+            # Not handleError(): that waits for standard error, and shows what may be secret.
+            taken = not_taken(record, error)
+        self._queue.put(taken)
 
     def after_all(self, mark: Mark) -> None:
         """Have ``mark`` called, in the logs' thread, when all that was logged before has been handed to the takers."""

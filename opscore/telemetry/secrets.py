@@ -41,7 +41,7 @@ _HINTS = (
     "credential", "://",
 )  # fmt: skip
 _NAMED = (
-    r"authorization|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|token|secret|passw(?:or)?d|signature|credentials?"
+    r"authorization|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|token|secret|passw(?:or)?d|signature|credentials?|cookie"
 )
 _THEN = r"(?:\\{0,3}[\"'])?\s{0,3}[:=]\s{0,3}"
 _BARE = r"[^\s\"'\\&,;<>(){}\[\]]{6,}"
