@@ -106,7 +106,7 @@ class Console:
 
 
 def _is_said(value: Any, message: str) -> bool:
-    return isinstance(value, str) and len(value) > 3 and value in message
+    return isinstance(value, str) and len(value) >= 3 and value in message
 
 
 def _is_own(line: Line) -> bool:
