@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types check bench bench-quick build clean
+.PHONY: help setup demo test coverage lint format types check bench bench-quick build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,12 @@ demo: ## Run the example flow with its two agents on a server of its own
 
 test: ## Run the tests; ARGS go to pytest: make test ARGS="tests/domain -x"
 	$(PYTHON) -m pytest $(ARGS)
+
+coverage: ## Run the tests, and show what no test runs; ARGS go to pytest
+	$(PYTHON) -m coverage erase
+	$(PYTHON) -m coverage run -m pytest $(ARGS)
+	$(PYTHON) -m coverage combine -q
+	$(PYTHON) -m coverage report --skip-covered --show-missing
 
 lint: ## Look for mistakes and for files that are not formatted
 	$(PYTHON) -m ruff check .
@@ -42,6 +48,6 @@ build: ## Build both distributions into dist/
 	$(PYTHON) -m build --outdir dist client
 
 clean: ## Remove what tools and builds left behind
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 	rm -rf *.egg-info client/*.egg-info client/build client/dist
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

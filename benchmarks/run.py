@@ -1,6 +1,8 @@
 """Measure Ops-Core beside the floor, in one run, and print a table.
 
-    python benchmarks/run.py [throughput fanout latency reports scale history memory idle sdk logs | all] [--quick]
+    python benchmarks/run.py [NAME ...] [--quick]
+
+Names: throughput fanout latency reports scale history memory idle readers sdk logs, or all.
 
 Floor and system take turns; figures are medians, and what counts are their ratios: the machine is noisy.
 """
@@ -15,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, Awaitable, Callable
 
+import readers as reading
 import reports as reporting
 import sdk as client_sdk
 import systems
@@ -214,19 +217,56 @@ async def reports(agent: str, quick: bool) -> list[Row]:
     ]
 
 
+async def readers(agent: str, quick: bool) -> list[Row]:
+    """Starts at a steady rate, with and without hundreds of readers of all events, by turns."""
+    count, per_second, seconds, rounds = (50, 50, 2.0, 1) if quick else (500, 100, 4.0, 7)
+    crowds = {
+        "idle, each for an agent that does nothing": [f"?agent_id=nobody-{n}" for n in range(count)],
+        "idle, each for failures": ["?type=node.failed", "?type=execution.failed"] * (count // 2),
+        "of every event": [""] * count,
+    }
+    rows: list[Row] = []
+    async with systems.opscore(agent) as opscore:
+
+        async def measure() -> tuple[float, float]:
+            cpu = opscore.cpu()
+            spans = await reading.starts(opscore, per_second, seconds)
+            return reading.p99(spans), (opscore.cpu() - cpu) / len(spans) * 1000
+
+        await measure()
+        for name, queries in crowds.items():
+            without: list[tuple[float, float]] = []
+            among: list[tuple[float, float]] = []
+            for _ in range(rounds):
+                without.append(await measure())
+                async with reading.following(opscore, queries) as crowd:
+                    among.append(await measure())
+                    if crowd.closed:
+                        raise RuntimeError(f"{crowd.closed} streams were closed")
+            what = (
+                f"{count} readers, {name}: p99 of {per_second} starts/s, ms",
+                "the same: CPU of the server a start, ms",
+            )
+            for index, aim in enumerate(("(<= 1.5)" if name.startswith("idle") else "", "")):
+                a, b = (statistics.median(one[index] for one in found) for found in (without, among))
+                rows.append((what[index], f"{a:.1f} (none)", f"{b:.1f}", f"{b / a:.2f} {aim}"))
+    return rows
+
+
 async def sdk(agent: str, quick: bool) -> list[Row]:
     """The SDK beside bare aiohttp: a batch of executions, and how soon the end of one is known."""
     count, looks, rounds = (200, 20, 1) if quick else (1000, 100, 9)
     async with systems.opscore(agent) as opscore:
         await client_sdk.define(opscore)
-        (bare, ours), (bare_cpu, our_cpu) = await client_sdk.batches(opscore, count, 50, rounds)
+        spent = await client_sdk.batches(opscore, count, 50, rounds)
         late = await client_sdk.lateness(opscore, looks)
-    batch = f"SDK beside bare aiohttp: {count:,} executions, 50 at once, s"
-    return [
-        (batch, f"{bare:.2f}", f"{ours:.2f}", f"{ours / bare:.2f} (<= 1.3)"),
-        ("the same: CPU of the client, s", f"{bare_cpu:.2f}", f"{our_cpu:.2f}", f"{our_cpu / bare_cpu:.2f}"),
-        ("SDK: the end of an execution is known after, p50 ms", "", f"{late:.1f}", "(<= 20)"),
-    ]
+    bare, rows = spent["bare"], []
+    for name, ours in (("asynchronous", spent["async"]), ("synchronous, 50 threads", spent["sync"])):
+        what = f"SDK ({name}) beside bare aiohttp: {count:,} executions, 50 at once"
+        ratio, cpu_ratio = ours.clock / bare.clock, ours.cpu / bare.cpu
+        rows.append((f"{what}, s", f"{bare.clock:.2f}", f"{ours.clock:.2f}", f"{ratio:.2f} (<= 1.3)"))
+        rows.append(("the same: CPU of the client, s", f"{bare.cpu:.2f}", f"{ours.cpu:.2f}", f"{cpu_ratio:.2f}"))
+    return [*rows, ("SDK: the end of an execution is known after, p50 ms", "", f"{late:.1f}", "(<= 20)")]
 
 
 async def logs(agent: str, quick: bool) -> list[Row]:
@@ -263,7 +303,7 @@ def _written(pid: int) -> int:
 
 MEASURES: dict[str, Measure] = {
     measure.__name__: measure
-    for measure in (throughput, fanout, latency, reports, scale, history, memory, idle, sdk, logs)
+    for measure in (throughput, fanout, latency, reports, scale, history, memory, idle, readers, sdk, logs)
 }
 
 

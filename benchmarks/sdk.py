@@ -1,26 +1,38 @@
-"""What the SDK adds to bare aiohttp, and how soon it hears of an execution's end."""
+"""What both clients of the SDK add to bare aiohttp, and how soon they hear of an execution's end."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import statistics
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Awaitable, Callable
+from typing import Awaitable, Callable, NamedTuple
 
 import aiohttp
 import orjson
 from systems import System
 
-from opscore_sdk import OpsCoreClientAsync
+from opscore_sdk import OpsCoreClientAsync, OpsCoreClientSync
 
 FLOW = "chain-1"
 Work = Callable[[int], Awaitable[None]]
+Batch = Callable[[int, int], Awaitable["Spent"]]
+"""Runs so many executions, so many at once."""
 
 
-async def batch(work: Work, count: int, lanes: int) -> tuple[float, float]:
-    """Seconds for so many executions, so many at once: by the clock, and of this process alone."""
+class Spent(NamedTuple):
+    """Seconds for a batch."""
+
+    clock: float
+    cpu: float
+    """Of this process alone."""
+
+
+async def in_tasks(work: Work, count: int, lanes: int) -> Spent:
+    """A batch in tasks of one loop."""
     todo = iter(range(count))
 
     async def lane() -> None:
@@ -29,7 +41,16 @@ async def batch(work: Work, count: int, lanes: int) -> tuple[float, float]:
 
     begun, worked = time.perf_counter(), time.process_time()
     await asyncio.gather(*[lane() for _ in range(lanes)])
-    return time.perf_counter() - begun, time.process_time() - worked
+    return Spent(time.perf_counter() - begun, time.process_time() - worked)
+
+
+def in_threads(work: Callable[[int], None], count: int, lanes: int) -> Spent:
+    """A batch in as many threads as there are lanes; their start is part of it."""
+    begun, worked = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(lanes) as pool:
+        for done in pool.map(work, range(count)):
+            assert done is None
+    return Spent(time.perf_counter() - begun, time.process_time() - worked)
 
 
 def through_sdk(client: OpsCoreClientAsync) -> Work:
@@ -37,6 +58,16 @@ def through_sdk(client: OpsCoreClientAsync) -> Work:
 
     async def work(n: int) -> None:
         ended = await client.execute_and_wait(FLOW, {"n": n}, timeout=60)
+        assert ended.is_successful, ended
+
+    return work
+
+
+def through_sync(client: OpsCoreClientSync) -> Callable[[int], None]:
+    """The same without ``await``."""
+
+    def work(n: int) -> None:
+        ended = client.execute_and_wait(FLOW, {"n": n}, timeout=60)
         assert ended.is_successful, ended
 
     return work
@@ -57,23 +88,28 @@ def through_aiohttp(session: aiohttp.ClientSession, url: str) -> Work:
     return work
 
 
-async def batches(system: System, count: int, lanes: int, rounds: int) -> list[tuple[float, float]]:
-    """Medians of a batch through bare aiohttp and through the SDK, in turns: of the clock, and of the client's CPU."""
+async def batches(system: System, count: int, lanes: int, rounds: int) -> dict[str, Spent]:
+    """Medians of a batch through bare aiohttp and through both clients, in turns that begin with another each time."""
     connector = aiohttp.TCPConnector(limit=0)
     jar = aiohttp.DummyCookieJar()
-    bare: list[tuple[float, float]] = []
-    ours: list[tuple[float, float]] = []
     async with (
         aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session,
         OpsCoreClientAsync(system.url) as client,
     ):
-        works = ((through_aiohttp(session, system.url), bare), (through_sdk(client), ours))
-        for work, _ in works:
-            await batch(work, 100, lanes)
-        for turn in range(rounds):
-            for work, spans in works if turn % 2 else works[::-1]:
-                spans.append(await batch(work, count, lanes))
-    return [(statistics.median(a), statistics.median(b)) for a, b in zip(zip(*bare), zip(*ours))]
+        with OpsCoreClientSync(system.url) as calm:
+            ways: dict[str, Batch] = {
+                "bare": functools.partial(in_tasks, through_aiohttp(session, system.url)),
+                "async": functools.partial(in_tasks, through_sdk(client)),
+                "sync": functools.partial(asyncio.to_thread, in_threads, through_sync(calm)),
+            }
+            spent: dict[str, list[Spent]] = {name: [] for name in ways}
+            for run in ways.values():
+                await run(100, lanes)
+            for turn in range(rounds):
+                names = list(ways)
+                for name in names[turn % 3 :] + names[: turn % 3]:
+                    spent[name].append(await ways[name](count, lanes))
+    return {name: Spent(*map(statistics.median, zip(*found))) for name, found in spent.items()}
 
 
 async def lateness(system: System, count: int) -> float:

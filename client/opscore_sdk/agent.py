@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Dict, Iterator, 
 
 from opscore_sdk.agent_presence import ACTIVE, IDLE, Presence, State
 from opscore_sdk.agent_work import AgentError, Call, Desk, Handler
-from opscore_sdk.client import OpsCoreClientAsync
+from opscore_sdk.aio import OpsCoreClientAsync
 
 if TYPE_CHECKING:
     from aiohttp import web

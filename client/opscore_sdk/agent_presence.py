@@ -11,7 +11,7 @@ import logging
 import random
 from typing import Any, Awaitable, Callable, Dict, Mapping, NamedTuple, Optional
 
-from opscore_sdk.client import OpsCoreClientAsync
+from opscore_sdk.aio import OpsCoreClientAsync
 from opscore_sdk.errors import OpsCoreApiError, OpsCoreSDKError
 
 _FIRST_PAUSE = 0.2

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, List, Mapping, NoReturn, Optional, Union
 
+from opscore_sdk.aio import OpsCoreClientAsync
 from opscore_sdk.blocking import run
-from opscore_sdk.client import OpsCoreClientAsync
 from opscore_sdk.errors import ExecutionError, OpsCoreSDKError
 from opscore_sdk.models import AgentInfo, Execution, Flow
 from opscore_sdk.sync import OpsCoreClientSync, blocking, borrowed

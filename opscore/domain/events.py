@@ -1,4 +1,4 @@
-"""Events: the numbered history of an execution, one for each change."""
+"""Events: the numbered history of an execution, one for each change; and the feed, one order over all of them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ EVENT_TYPES = (
     "node.started", "node.completed", "node.failed", "node.retrying", "node.skipped",
     "node.waiting", "node.signalled", "agent.state",
 )  # fmt: skip
+STATE_CHANGED = "agent.state"
+EVENT_WORDS: Mapping[str, frozenset[str]] = {
+    **{word: frozenset((word,)) for word in EVENT_TYPES},
+    **{
+        f"{kind}.*": frozenset(word for word in EVENT_TYPES if word.startswith(f"{kind}."))
+        for kind in ("execution", "node", "agent")
+    },
+}
+"""What names types of events: each by itself, and all that begin alike."""
 
 
 @attrs.frozen
@@ -45,6 +54,79 @@ class History:
         return self.status in x.FINAL and len(self.events) < limit
 
 
+@attrs.frozen
+class FeedEvent:
+    """An event in its place among all events; ``position`` rises without a gap.
+
+    One of an agent outside any task belongs to no execution.
+    """
+
+    position: int
+    execution_id: Optional[str]
+    seq: Optional[int]
+    flow_id: Optional[str]
+    type: str
+    at: Instant
+    data: str
+    node_id: Optional[str] = None
+    agent_id: Optional[str] = None
+    attempt: Optional[int] = None
+
+
+@attrs.frozen
+class EventFilter:
+    """Which events are wanted: those that fit all that is given."""
+
+    execution_id: Optional[str] = None
+    flow_id: Optional[str] = None
+    agent_id: Optional[str] = None
+    types: Optional[frozenset[str]] = None
+
+    def fits(self, event: FeedEvent) -> bool:
+        """Whether an event is one of them."""
+        return (
+            (self.types is None or event.type in self.types)
+            and (self.execution_id is None or event.execution_id == self.execution_id)
+            and (self.flow_id is None or event.flow_id == self.flow_id)
+            and (self.agent_id is None or event.agent_id == self.agent_id)
+        )
+
+
+EVERYTHING = EventFilter()
+
+
+@attrs.frozen
+class FeedPage:
+    """A page of the feed, and how far it reaches."""
+
+    after: int
+    """The position after which it begins."""
+    events: Sequence[FeedEvent]
+    passed: int
+    """All events up to this position are in the page, or before it, or are not wanted, or are gone."""
+    newest: int
+    """The position of the newest event of that moment, wanted or not."""
+    pruned_to: int = 0
+    """The greatest position that was pruned; some below it may be there."""
+    oldest: int = 0
+    """The first position above ``after`` that is there; the next to come where there is none."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing more was there."""
+        return self.passed >= self.newest
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether some of what followed ``after`` is gone."""
+        return self.pruned_to > self.after
+
+
+def state_data(state: str, reported_at: Instant) -> dict[str, Any]:
+    """What the event of an agent's report tells."""
+    return {"state": state, "timestamp": show(reported_at)}
+
+
 def describe(change: x.Change) -> tuple[str, dict[str, Any]]:
     """The type and the data of the event that tells of a change."""
     return _DESCRIBE[type(change)](change)
@@ -65,7 +147,7 @@ def _step_accepted(change: x.StepAccepted) -> tuple[str, dict[str, Any]]:
 
 
 def _agent_reported(change: x.AgentReported) -> tuple[str, dict[str, Any]]:
-    return "agent.state", {"state": change.report.state, "timestamp": show(change.report.reported_at)}
+    return STATE_CHANGED, state_data(change.report.state, change.report.reported_at)
 
 
 def _step_completed(change: x.StepCompleted) -> tuple[str, dict[str, Any]]:

@@ -32,6 +32,21 @@ class Key:
         return "admin" in self.scopes or scope in self.scopes or (scope == "read" and "write" in self.scopes)
 
 
+@attrs.frozen
+class Identity:
+    """Who asks, and what that one may do."""
+
+    key_required: bool
+    """Whether this server answers nobody without a key."""
+    key: Optional[Key] = None
+    """The key that was given; None where none is needed and none was given."""
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """All that is allowed, what a wider scope includes too; everything where no key is needed."""
+        return tuple(scope for scope in SCOPES if not self.key_required or (self.key and self.key.allows(scope)))
+
+
 def fingerprint(secret: str) -> str:
     """SHA-256 in hex: enough for random keys of 256 bits, which no dictionary holds."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

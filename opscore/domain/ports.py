@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Callable, Collection, ContextManager, Mapping, Optional, Protocol, Sequence
+from typing import Callable, Collection, ContextManager, Literal, Mapping, Optional, Protocol, Sequence
 
 import attrs
 
 from opscore.domain.agents import Agent, AgentSpec, AgentState, Observed, Report, Source
 from opscore.domain.calls import Call, Outcome, Probe, Reply
-from opscore.domain.events import History
+from opscore.domain.events import Event, EventFilter, FeedPage, History
 from opscore.domain.executions import Execution, Idempotency, NewExecution, Step, Unit
+from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
 from opscore.domain.logs import LogEntry, LogPage, LogQuery
+from opscore.domain.overview import Bucket, Picture
+from opscore.domain.performance import Sample, SampleQuery
+from opscore.domain.surveys import Survey
 from opscore.domain.tasks import OpenTask
+from opscore.domain.tracing import SAMPLED, TraceContext, execution_span, trace_of
 
 # -- time and chance ------------------------------------------------------------------------------
 
@@ -103,6 +108,8 @@ class ExecutionQuery:
     limit: int = 100
     offset: int = 0
     before: Optional[str] = None
+    text: Optional[str] = None
+    """The beginning of an id, or part of a flow id, an error's code or message, or a user id; in any case."""
 
 
 @attrs.frozen
@@ -117,6 +124,8 @@ class ExecutionTotals:
     paused: int = 0
     seconds: float = 0.0
     """Summed run time of the ended ones, in seconds."""
+    oldest_pending_at: Optional[Instant] = None
+    """When the first of the pending ones was accepted."""
     last_created_at: Optional[Instant] = None
 
 
@@ -145,6 +154,10 @@ class Proof:
 
     signature: str
     expires_at: Instant
+
+
+Refusal = Literal["stale", "taken", "full", "failed"]
+"""Why a unit was not written: it built on another state, a unique value exists, no room, anything else."""
 
 
 class Store(Protocol):
@@ -181,6 +194,12 @@ class Store(Protocol):
     async def history(self, execution_id: str, after: int, limit: int) -> History:
         """Events with a number above ``after``, in order, and the status of that moment. Raises ExecutionNotFound."""
 
+    async def feed(self, wanted: EventFilter, after: int, limit: int) -> FeedPage:
+        """Wanted events with a position above ``after``, in order; looks at a bounded number, and so may find none."""
+
+    async def newest_position(self) -> int:
+        """The position of the newest event there ever was; 0 before the first."""
+
     async def open_run(self, execution_id: str) -> Optional[OpenRun]:
         """One open execution for taking up; None when it has ended or never was."""
 
@@ -198,6 +217,15 @@ class Store(Protocol):
 
     async def totals(self) -> ExecutionTotals:
         """Counts over all executions."""
+
+    async def record(self, execution_id: str) -> Record:
+        """One execution and its steps without payloads, as they are at one moment. Raises ExecutionNotFound."""
+
+    async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
+        """What is so of all executions at one moment, with counts for each span and the newest failures."""
+
+    async def sample(self, query: SampleQuery) -> Sample:
+        """The newest steps that ended since an instant, and the executions they belong to that have ended too."""
 
     async def prune(self, ended_before: Instant, now: Instant, limit: int) -> int:
         """Delete up to ``limit`` executions that ended before an instant, and expired keys; how many went."""
@@ -254,8 +282,8 @@ class Store(Protocol):
         """Note that a proof was used, with nothing else to write. Raises Replayed."""
 
     # what agents report, and the tasks they hold
-    async def add_report(self, report: Report, ends: Optional[OpenTask] = None) -> None:
-        """Keep a report, and forget the task that ends with it."""
+    async def add_report(self, report: Report, ends: Optional[OpenTask] = None, *, is_change: bool = False) -> None:
+        """Keep a report, forget the task that ends with it, and tell of the change of state that it is."""
 
     async def reports(self, query: ReportQuery) -> Sequence[Report]:
         """A page of an agent's reports, newest first by its own clock."""
@@ -268,6 +296,9 @@ class Store(Protocol):
 
     async def prune_reports(self, received_before: Instant, limit: int) -> int:
         """Delete up to ``limit`` old reports, never an agent's newest; how many went."""
+
+    async def prune_states(self, received_before: Instant, limit: int) -> int:
+        """Delete up to ``limit`` old events about changes of agents' states outside tasks; how many went."""
 
     async def prune_proofs(self, now: Instant, limit: int) -> int:
         """Delete up to ``limit`` used proofs that have expired; how many went."""
@@ -318,6 +349,30 @@ class Subject:
     flow_version: int
     trace_id: str
     """32 hex digits, as in W3C Trace Context."""
+    caller: Optional[TraceContext] = None
+    """The span of whoever started it, where there is one."""
+    span: Optional[TraceContext] = None
+    """Its own; None as long as it is in a trace of its own, and nobody has decided whether that is recorded."""
+
+    @classmethod
+    def of(cls, execution_id: str, flow: Flow, caller: Optional[TraceContext]) -> Subject:
+        """The subject that an execution of a flow is."""
+        if caller is None:
+            return cls(execution_id, flow.flow_id, flow.version, trace_of(execution_id))
+        span = TraceContext(caller.trace_id, execution_span(execution_id), caller.flags, caller.state)
+        return cls(execution_id, flow.flow_id, flow.version, caller.trace_id, caller, span)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether its spans may be recorded: what the agents are told."""
+        return self.span is None or self.span.is_sampled
+
+    def sampled(self, *, is_sampled: bool) -> Subject:
+        """The same, now that somebody has decided."""
+        flags, state = (0, "") if self.caller is None else (self.caller.flags & ~SAMPLED, self.caller.state)
+        flags |= SAMPLED if is_sampled else 0
+        span = TraceContext(self.trace_id, execution_span(self.execution_id), flags, state)
+        return attrs.evolve(self, span=span)
 
 
 class Observer(Protocol):
@@ -328,6 +383,80 @@ class Observer(Protocol):
 
     def called(self, call: Call, reply: Optional[Reply], seconds: Seconds) -> None:
         """A call took that many seconds, and came back with a reply; None when it was dropped."""
+
+
+class Tracer(Protocol):
+    """Makes spans of what it observes; without one there are none, and callers' wishes are passed on as they came."""
+
+    def keeps(self, subject: Subject) -> bool:
+        """Whether the spans of an execution that begins, or goes on, are to be recorded."""
+
+    def resumed(self, subject: Subject, events: Sequence[Event]) -> None:
+        """An execution goes on after a restart; these are its last events: what was told of them may be lost."""
+
+    def answered(self, request: Served) -> None:
+        """A request has been answered."""
+
+
+@attrs.frozen
+class Served:
+    """A request that has been answered. It has no query and no body: those may hold what nobody else may see."""
+
+    method: str
+    route: Optional[str]
+    """The pattern that fits the path, where one does."""
+    path: str
+    scheme: str
+    host: Optional[str]
+    status: int
+    began_at: Instant
+    seconds: Seconds
+    trace_id: str
+    caller: Optional[TraceContext] = None
+    """The span of whoever sent it, where there is one."""
+    started: Optional[NewExecution] = None
+    """The execution that it has started."""
+
+
+class StoreObserver(Protocol):
+    """Told what the store does, on the hot path."""
+
+    def committed(self, units: int, seconds: Seconds) -> None:
+        """So many units were written in one transaction, which took that many seconds."""
+
+    def refused(self, reason: Refusal) -> None:
+        """A unit was not written."""
+
+    def read(self, seconds: Seconds) -> None:
+        """An answer was read, that many seconds after it was asked for."""
+
+
+# -- telling who asks from outside ------------------------------------------------------------------
+
+
+@attrs.frozen
+class Page:
+    """Metrics as they go over the wire."""
+
+    body: bytes
+    content_type: str
+
+
+class WebMetrics(Protocol):
+    """Metrics, as the web server sees them."""
+
+    def answered(self, method: str, route: Optional[str], status: int, seconds: Optional[Seconds]) -> None:
+        """A request was answered.
+
+        Args:
+            method: As the request has it.
+            route: The path's pattern; None where nothing is at the path.
+            status: The answer's.
+            seconds: How long that took; None where it says nothing, as for a stream.
+        """
+
+    async def scrape(self, accept: str, streams: int) -> Page:
+        """All metrics, in the format that an Accept header prefers; ``streams`` are open."""
 
 
 # -- the log --------------------------------------------------------------------------------------
@@ -344,6 +473,17 @@ class LogFeed(Protocol):
 
 
 # -- running executions ---------------------------------------------------------------------------
+
+
+class Follower(Protocol):
+    """A reader of the feed, and its place in it."""
+
+    @property
+    def passed(self) -> int:
+        """Where to resume: all wanted events up to this position were read."""
+
+    async def read(self, limit: int) -> FeedPage:
+        """The next wanted events; none before it is told that there are some. Raises StoreError."""
 
 
 class Runs(Protocol):
@@ -372,6 +512,9 @@ class Runs(Protocol):
     def listening(self, execution_id: str, on_change: Callable[[], object]) -> ContextManager[None]:
         """Have ``on_change`` called after each commit about an execution, within the block. It must be quick."""
 
+    def following(self, wanted: EventFilter, after: int, on_news: Callable[[], object]) -> ContextManager[Follower]:
+        """Follow the feed within the block: ``on_news`` is called when wanted events can be read. It must be quick."""
+
     async def report(self, agent_id: str, state: AgentState, reported_at: Instant, details: str) -> Report:
         """Take what an agent says of its state; durable, with all that follows from it, when this returns.
 
@@ -396,8 +539,14 @@ class Runs(Protocol):
     def agent_changed(self, agent_id: str) -> None:
         """An agent was registered, changed or forgotten: look at it anew."""
 
+    def carries(self, execution_id: str) -> bool:
+        """Whether a running execution is in the engine's care, and not about to be taken up from its record."""
+
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now: open runs, calls in flight, waiting calls, queued executions."""
+
+    async def survey(self) -> Survey:
+        """All that the engine holds in memory, looked at a little at a time."""
 
     @property
     def accepting(self) -> bool:

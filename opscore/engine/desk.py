@@ -20,6 +20,7 @@ from opscore.domain.executions import AgentReported
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.ports import Clock, Store
 from opscore.domain.tasks import Begun, OpenTask, Verdict
+from opscore.engine.bell import Bell
 from opscore.engine.conductor import Conductor
 from opscore.engine.fleet import Fleet
 from opscore.engine.run import Run
@@ -37,13 +38,18 @@ _RETRY_AFTER: Seconds = 2.0
 class Desk:
     """Takes reports and explicit completions."""
 
-    def __init__(self, store: Store, fleet: Fleet, conductor: Conductor, waiters: Waiters, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, fleet: Fleet, conductor: Conductor, waiters: Waiters, bell: Bell, clock: Clock
+    ) -> None:
         self._store = store
         self._fleet = fleet
         self._conductor = conductor
         self._waiters = waiters
+        self._bell = bell
         self._clock = clock
         self._last_arrival: Instant = 0
+        self._coming: dict[str, Report] = {}
+        """The newest of the reports of each agent that are being written."""
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def open(self) -> None:
@@ -99,9 +105,29 @@ class Desk:
     async def _keep(self, report: Report) -> Report:
         """Keep a report that is about no task."""
         kept = self._weighed(report, None)
-        await self._store.add_report(kept)
+        await self._write(kept)
         self._fleet.reported(kept)
         return kept
+
+    async def _write(self, report: Report, ends: Optional[OpenTask] = None) -> None:
+        """Write a report that belongs to no execution; the change of state that it is, is an event."""
+        before = self._newest(report.agent_id)
+        is_newest = report.is_newer_than(before)
+        is_change = is_newest and (before is None or before.state != report.state)
+        if is_newest:
+            self._coming[report.agent_id] = report
+        try:
+            await self._store.add_report(report, ends, is_change=is_change)
+        finally:
+            if self._coming.get(report.agent_id) is report:
+                del self._coming[report.agent_id]
+        if is_change:
+            self._bell.ring(None)
+
+    def _newest(self, agent_id: str) -> Optional[Report]:
+        """An agent's newest report, also while it is still being written."""
+        coming, present = self._coming.get(agent_id), self._present(agent_id)
+        return coming if coming is not None and coming.is_newer_than(present) else present
 
     async def _about_task(self, report: Report) -> Report:
         patience = self._clock.monotonic() + _PATIENCE
@@ -139,7 +165,7 @@ class Desk:
     async def _keep_abandoned(self, task: OpenTask, report: Report, verdict: Verdict) -> Report:
         """Let go of a task once its agent says anything of it: one that has begun is not free until it says so."""
         is_known = verdict is not None
-        await self._store.add_report(report, ends=task if is_known else None)
+        await self._write(report, ends=task if is_known else None)
         if is_known:
             self._fleet.close(task.agent_id, task.execution_id)
         self._fleet.reported(report)

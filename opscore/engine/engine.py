@@ -11,10 +11,12 @@ import attrs
 from opscore.domain.agents import AgentState, Observed, Report
 from opscore.domain.calls import Outcome
 from opscore.domain.errors import Conflict, Overloaded, StoreError, Unavailable
+from opscore.domain.events import EventFilter
 from opscore.domain.executions import Accepted, Execution, Idempotency, NewExecution
 from opscore.domain.flows import Flow
 from opscore.domain.instants import Instant, Seconds
-from opscore.domain.ports import AgentProtocol, Clock, Directory, Observer, Store
+from opscore.domain.ports import AgentProtocol, Clock, Directory, Observer, Store, Tracer
+from opscore.domain.surveys import Survey
 from opscore.domain.tasks import OpenTask
 from opscore.engine.admission import Admission
 from opscore.engine.attempt import Caller
@@ -22,6 +24,7 @@ from opscore.engine.bell import Bell
 from opscore.engine.clock import pause
 from opscore.engine.conductor import Conductor
 from opscore.engine.desk import Desk
+from opscore.engine.feed import Feed, Follower
 from opscore.engine.fleet import Fleet, FleetLimits
 from opscore.engine.payloads import Payloads
 from opscore.engine.run import Run
@@ -30,6 +33,7 @@ from opscore.engine.services.prober import Prober, Probing
 from opscore.engine.services.pruner import Pruner
 from opscore.engine.services.queue import Queue
 from opscore.engine.slots import Slots
+from opscore.engine.surveyor import survey_agents, survey_waits
 from opscore.engine.waiters import Waiters
 from opscore.engine.witnesses import Witnesses
 from opscore.telemetry import context
@@ -71,6 +75,7 @@ class Engine:
         limits: Limits,
         directory: Optional[Directory] = None,
         observers: Sequence[Observer] = (),
+        tracer: Optional[Tracer] = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -79,9 +84,10 @@ class Engine:
         self._fleet = Fleet(store, later, clock, limits.fleet, self._on_agent, self._on_task_over)
         self._slots = Slots(limits.calls, self._fleet)
         self._waiters = Waiters(clock)
-        self._bell = Bell()
+        self._feed = Feed(store, clock)
+        self._bell = Bell(self._feed.ring)
         payloads = Payloads(store)
-        witnesses = Witnesses(observers)
+        witnesses = Witnesses(observers, tracer)
         caller = Caller(store, payloads, protocols, clock, limits.node_timeout, witnesses)
         self._conductor = Conductor(
             store,
@@ -95,7 +101,7 @@ class Engine:
             witnesses,
             on_room=self._on_room,
         )
-        self._desk = Desk(store, self._fleet, self._conductor, self._waiters, clock)
+        self._desk = Desk(store, self._fleet, self._conductor, self._waiters, self._bell, clock)
         self._queue = Queue(store, clock, self._conductor, witnesses, limits.open_runs, self._on_queue_end)
         self._pruner = Pruner(store, clock, limits.retention, limits.report_retention, limits.prune_interval)
         self._prober = Prober(store, protocols, self._fleet, clock, limits.probing)
@@ -114,7 +120,14 @@ class Engine:
         if not self._accepting:
             raise Unavailable("The server is stopping.", retry_after=_RETRY_AFTER)
         accepted = Accepted(execution, idempotency)
-        run = Run(execution.execution_id, flow, execution.priority, execution.deadline_at, agent_id=execution.agent_id)
+        run = Run(
+            execution.execution_id,
+            flow,
+            execution.priority,
+            execution.deadline_at,
+            agent_id=execution.agent_id,
+            caller=execution.caller,
+        )
         run.request_id = context.bound().get("request_id")
         now = execution.created_at
         if self._queue.length or len(self._conductor.runs) >= self._limits.open_runs:
@@ -123,6 +136,7 @@ class Engine:
                     f"{self._queue.length} executions wait already.", error_code="QUEUE_FULL", retry_after=_RETRY_AFTER
                 )
             await self._queue.put(run, run.queue(now, accepted))
+            self._bell.ring(execution.execution_id)
         else:
             await self._conductor.begin(run, lambda: run.begin(now, self._conductor.admit, accepted), execution.input)
 
@@ -160,6 +174,14 @@ class Engine:
         """Have ``on_change`` called after each commit about an execution, within the block."""
         return self._bell.listening(execution_id, on_change)
 
+    def following(self, wanted: EventFilter, after: int, on_news: Callable[[], object]) -> ContextManager[Follower]:
+        """Follow the feed within the block: ``on_news`` is called when wanted events can be read."""
+        return self._feed.following(wanted, after, on_news)
+
+    def carries(self, execution_id: str) -> bool:
+        """Whether a running execution is in the engine's care."""
+        return execution_id in self._conductor.runs
+
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now."""
         return {
@@ -168,6 +190,12 @@ class Engine:
             "calls_waiting": self._slots.waiting,
             "executions_queued": self._queue.length,
         }
+
+    async def survey(self) -> Survey:
+        """All that the engine holds in memory, looked at a little at a time."""
+        waiting = await survey_waits(self._conductor.runs)
+        agents = await survey_agents(await self._store.agents(), self.observed)
+        return Survey(self.gauges(), waiting, agents)
 
     async def report(self, agent_id: str, state: AgentState, reported_at: Instant, details: str) -> Report:
         """Take what an agent says of its state; durable, with all that follows from it, when this returns."""
@@ -222,6 +250,7 @@ class Engine:
 
     async def open(self) -> None:
         """Begin to work: take up what is open, admit what is queued."""
+        self._conductor.own(self._feed.serve())
         await self._queue.load()
         await self._desk.open()
         self._fleet.load(await self._store.open_tasks())
@@ -274,9 +303,10 @@ async def open_engine(
     limits: Limits,
     directory: Optional[Directory] = None,
     observers: Sequence[Observer] = (),
+    tracer: Optional[Tracer] = None,
 ) -> AsyncIterator[Engine]:
-    """An engine at work; stopped gracefully at the end. ``observers`` are told what it does."""
-    engine = Engine(store, protocols, clock, limits, directory, observers)
+    """An engine at work; stopped gracefully at the end. ``observers`` are told what it does; a tracer is one, too."""
+    engine = Engine(store, protocols, clock, limits, directory, observers, tracer)
     await engine.open()
     try:
         yield engine

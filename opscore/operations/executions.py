@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any, Callable, ContextManager, Mapping, Optional, Sequence
 
@@ -9,19 +10,21 @@ import attrs
 import orjson
 
 from opscore.domain.documents import encode_json
-from opscore.domain.errors import Conflict, ExecutionNotFound, Invalid, NotFound, Stale
+from opscore.domain.errors import Conflict, ExecutionNotFound, Invalid, NotFound, OpsCoreError, Stale
 from opscore.domain.events import Event, History
 from opscore.domain.executions import Execution, Idempotency, Message, NewExecution, Step
 from opscore.domain.flows import PRIORITIES, Flow
 from opscore.domain.instants import Seconds, after
 from opscore.domain.planner import given_input
 from opscore.domain.ports import Clock, ExecutionQuery, Runs, Store
+from opscore.domain.tracing import TraceContext
 from opscore.operations.flows import Flows
 
 IDEMPOTENCY_SECONDS: Seconds = 86_400.0
 LONGEST_WAIT: Seconds = 300.0
 """A client that wants to wait longer asks again."""
 LONGEST_KEY = 255
+_CANCELLED_AT_ONCE = 50
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +45,8 @@ class Start:
     """Whose idempotency key it is: two callers may use the same one."""
     asked: Optional[Mapping[str, Any]] = attrs.field(default=None, hash=False)
     """The request that the idempotency key stands for, where these are not its own words."""
+    trace: Optional[TraceContext] = None
+    """The span of the caller: the execution joins its trace."""
 
 
 @attrs.frozen
@@ -77,7 +82,9 @@ class Executions:
         if wanted.priority is not None and wanted.priority not in PRIORITIES:
             raise Invalid("priority must be from 0 to 10.", details={"priority": ["Must be from 0 to 10."]})
         now = self._clock.now()
-        idempotency = _idempotency(wanted.idempotency_key, wanted.caller, wanted.asked or _asked(wanted), now)
+        idempotency = None
+        if wanted.idempotency_key is not None:
+            idempotency = _idempotency(wanted.idempotency_key, wanted.caller, wanted.asked or _asked(wanted), now)
         before = await self._started_before(idempotency) if idempotency else None
         if before is not None:
             return before
@@ -107,6 +114,7 @@ class Executions:
             deadline_at=after(now, timeout),
             user_id=wanted.user_id,
             agent_id=wanted.agent_id,
+            caller=wanted.trace,
         )
 
     async def started_before(self, key: Optional[str], caller: str, asked: Mapping[str, Any]) -> Optional[NewExecution]:
@@ -138,6 +146,7 @@ class Executions:
             deadline_at=execution.deadline_at,
             user_id=execution.user_id,
             agent_id=execution.agent_id,
+            caller=execution.caller,
         )
 
     async def wait(self, execution_id: str, seconds: Seconds) -> Execution:
@@ -165,6 +174,31 @@ class Executions:
             Conflict: It completed or failed before.
         """
         return await self._runs.cancel(execution_id, reason)
+
+    async def cancel_many(
+        self, execution_ids: Sequence[str], reason: Optional[str]
+    ) -> tuple[Sequence[str], Mapping[str, OpsCoreError]]:
+        """End executions, each for itself: one that cannot be ended keeps none of the others.
+
+        Returns:
+            The ids of those that are cancelled now, in the order given, and by id why others are not.
+        """
+        refused: dict[str, OpsCoreError] = {}
+        wanted = list(dict.fromkeys(execution_ids))
+        waiting = iter(wanted)
+
+        async def work() -> None:
+            for execution_id in waiting:
+                try:
+                    await self._runs.cancel(execution_id, reason)
+                except OpsCoreError as error:
+                    refused[execution_id] = error
+
+        workers = [work() for _ in range(min(len(wanted), _CANCELLED_AT_ONCE))]
+        for outcome in await asyncio.gather(*workers, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+        return [one for one in wanted if one not in refused], refused
 
     async def results(self, execution_id: str) -> tuple[Execution, Sequence[NodeResult]]:
         """An execution and its steps, each with what it was given. Raises ExecutionNotFound."""
@@ -231,7 +265,7 @@ def _idempotency(key: Optional[str], caller: str, asked: Mapping[str, Any], now:
 
 def _asked(wanted: Start) -> Mapping[str, Any]:
     asked = attrs.asdict(wanted, recurse=False)
-    del asked["idempotency_key"], asked["asked"]
+    del asked["idempotency_key"], asked["asked"], asked["trace"]
     if wanted.agent_id is None:
         del asked["agent_id"]
     return asked

@@ -7,9 +7,9 @@ import logging
 import secrets
 from typing import Optional, Sequence
 
-from opscore.domain.errors import Invalid
+from opscore.domain.errors import Invalid, Unauthenticated
 from opscore.domain.instants import Instant
-from opscore.domain.keys import PREFIX, SCOPES, Key, fingerprint
+from opscore.domain.keys import PREFIX, SCOPES, Identity, Key, fingerprint
 from opscore.domain.ports import Clock, Store
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,17 @@ class Keys:
             return Key(_FIRST_KEY_ID, _FIRST_KEY_ID, frozenset(SCOPES), created_at=0)
         key = await self._store.key(found)
         return None if key is None or key.revoked_at is not None else key
+
+    async def identify(self, secret: Optional[str]) -> Identity:
+        """Who asks with this key, or with none.
+
+        Raises:
+            Unauthenticated: The key is none of ours, whether or not one is needed.
+        """
+        key = None if secret is None else await self.authenticate(secret)
+        if secret is not None and key is None:
+            raise Unauthenticated("The API key is wrong or was revoked.")
+        return Identity(await self.required(), key)
 
     async def create(self, name: str, scopes: Sequence[str]) -> tuple[Key, str]:
         """Make a key.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import Any, Mapping, Optional, Sequence
 
@@ -17,11 +18,13 @@ from opscore.domain.tasks import OpenTask
 LONGEST_LISTED = 16_384
 """Payloads longer than this are left out of lists (characters)."""
 
+_SEARCHED = ("e.flow_id", "e.error_code", "e.error_message", "e.user_id")
 _COLUMNS = (
     "e.execution_id, e.flow_id, e.flow_version, e.status, e.priority, e.last_seq, "
     "e.created_at, e.updated_at, e.started_at, e.completed_at, e.deadline_at, "
     "e.error_code, e.error_message, e.user_id, e.agent_id, e.metadata, "
-    f"CASE WHEN LENGTH(i.body) <= {LONGEST_LISTED} THEN i.body END"
+    f"CASE WHEN LENGTH(i.body) <= {LONGEST_LISTED} THEN i.body END, "
+    "e.trace_context"
 )
 
 
@@ -39,7 +42,7 @@ class ExecutionReader:
         try:
             row = connection.execute(self._sql["execution"], key).fetchone()
             if row is None:
-                raise _not_found(execution_id)
+                raise not_found(execution_id)
             steps = connection.execute(self._sql["step_counts"], key).fetchall()
             outputs = connection.execute(self._sql["exit_outputs"], key).fetchall() if row[3] == "completed" else None
         finally:
@@ -79,7 +82,7 @@ class ExecutionReader:
         """The input. Raises ExecutionNotFound."""
         row = connection.execute(self._sql["input"], {"execution_id": execution_id}).fetchone()
         if row is None:
-            raise _not_found(execution_id)
+            raise not_found(execution_id)
         text: str = row[0]
         return text
 
@@ -94,7 +97,7 @@ class ExecutionReader:
         finally:
             connection.execute("COMMIT")
         if row is None:
-            raise _not_found(execution_id)
+            raise not_found(execution_id)
         return History(row[0], events)
 
     def open_run(self, connection: sqlite3.Connection, execution_id: str) -> Optional[OpenRun]:
@@ -112,22 +115,27 @@ class ExecutionReader:
         key = {"execution_id": row[0]}
         steps = [Step(*step) for step in connection.execute(self._sql["open_steps"], key)]
         tasks = [task_from_row(task) for task in connection.execute(self._sql["tasks_of"], key)]
-        return OpenRun(attrs.evolve(Execution(*row[:-1]), agent_id=row[-1]), steps, tasks)
+        *known, agent_id, trace_context = row
+        execution = attrs.evolve(Execution(*known), agent_id=agent_id, trace_context=trace_context)
+        return OpenRun(execution, steps, tasks)
 
     def totals(self, connection: sqlite3.Connection) -> ExecutionTotals:
         """Counts over all executions."""
         ended = {row[0]: row[1:] for row in connection.execute(self._sql["totals"])}
         opened = dict(connection.execute(self._sql["open_counts"]).fetchall())
+        oldest = connection.execute(self._sql["oldest_pending"]).fetchone()
         last = connection.execute(self._sql["last_created"]).fetchone()
         return ExecutionTotals(
             **{status: count for status, (count, _) in ended.items()},
             **opened,
             seconds=sum(seconds for _, seconds in ended.values()),
+            oldest_pending_at=oldest[0] if oldest else None,
             last_created_at=last[0] if last else None,
         )
 
 
-def _not_found(execution_id: str) -> ExecutionNotFound:
+def not_found(execution_id: str) -> ExecutionNotFound:
+    """The error for an id that nothing has."""
     return ExecutionNotFound(f'No execution has the id "{execution_id[:100]}".')
 
 
@@ -166,6 +174,10 @@ def _page_sql(query: ExecutionQuery) -> tuple[str, list[Any]]:
         add("e.created_at < ? AND e.execution_id < ?", query.created_before, bound)
     if query.agent_id is not None:
         add("EXISTS (SELECT 1 FROM steps s WHERE s.execution_id = e.execution_id AND s.agent_id = ?)", query.agent_id)
+    if query.text is not None:
+        sought = _escaped(query.text)
+        searched = " OR ".join(f"LOWER({column}) LIKE LOWER(?) ESCAPE '!'" for column in _SEARCHED)
+        add(f"(e.execution_id LIKE LOWER(?) ESCAPE '!' OR {searched})", f"{sought}%", *[f"%{sought}%"] * len(_SEARCHED))
     for key, value in query.metadata.items():
         path = '$."' + key.replace('"', "") + '"'
         add("CAST(json_extract(e.metadata, ?) AS TEXT) = ?", path, value)
@@ -177,6 +189,11 @@ def _page_sql(query: ExecutionQuery) -> tuple[str, list[Any]]:
     return sql, [*params, query.limit, query.offset]
 
 
+def _escaped(text: str) -> str:
+    """Text that LIKE takes as it stands."""
+    return re.sub("[!%_]", r"!\g<0>", text)
+
+
 def _execution(
     row: tuple[Any, ...], steps: Sequence[tuple[Any, ...]], outputs: Optional[Mapping[str, str]]
 ) -> Execution:
@@ -185,13 +202,15 @@ def _execution(
         for node_id, agent_id, status, _, _, reason, since, until, detail, error_code in steps
         if status == "waiting"
     ]
-    return attrs.evolve(
-        Execution(*row),
-        outputs=outputs,
-        calls=sum(step[3] for step in steps),
-        failures=sum(step[4] for step in steps),
-        waiting=tuple(waiting),
-    )
+    *known, trace_context = row
+    more: dict[str, Any] = {
+        "outputs": outputs,
+        "calls": sum([step[3] for step in steps]),
+        "failures": sum([step[4] for step in steps]),
+        "waiting": tuple(waiting),
+        "trace_context": trace_context,
+    }
+    return Execution(*known, **more)
 
 
 def _listed(row: tuple[Any, ...], listed: Sequence[tuple[Any, ...]]) -> Execution:

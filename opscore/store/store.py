@@ -10,12 +10,15 @@ import attrs
 from opscore.domain.agents import Agent, AgentSpec, Report, Source
 from opscore.domain.documents import encode_json
 from opscore.domain.errors import AgentNotFound, Conflict, FlowNotFound, NotFound, Replayed, Stale
-from opscore.domain.events import History
+from opscore.domain.events import EventFilter, FeedPage, History
 from opscore.domain.executions import AgentReported, Execution, Idempotency, Step, Unit
+from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
 from opscore.domain.logs import LogEntry, LogPage, LogQuery
+from opscore.domain.overview import Bucket, Picture
+from opscore.domain.performance import Sample, SampleQuery
 from opscore.domain.ports import ExecutionQuery, ExecutionTotals, OpenRun, Proof, ReportQuery
 from opscore.domain.tasks import OpenTask
 from opscore.store.catalogue import (
@@ -28,6 +31,8 @@ from opscore.store.catalogue import (
     report_from_row,
 )
 from opscore.store.executions import ExecutionReader, id_bound, task_from_row
+from opscore.store.feed import FeedReader
+from opscore.store.insight import InsightReader
 from opscore.store.logs import LogBook
 from opscore.store.sqlite import Database, Params, Taken, Write
 from opscore.store.statements import load_statements
@@ -45,6 +50,8 @@ class SqlStore:
         self._sql = load_statements("queries")
         self._translator = Translator(self._sql)
         self._reader = ExecutionReader(self._sql)
+        self._feed = FeedReader(self._sql)
+        self._insight = InsightReader(self._sql)
         self._flows = FlowCache()
         self._agents = AgentBook()
         self._logs = LogBook(self._sql)
@@ -103,6 +110,15 @@ class SqlStore:
             lambda connection: self._reader.history(connection, execution_id, after, limit)
         )
 
+    async def feed(self, wanted: EventFilter, after: int, limit: int) -> FeedPage:
+        """Wanted events with a position above a number."""
+        return await self._database.read(lambda connection: self._feed.page(connection, wanted, after, limit))
+
+    async def newest_position(self) -> int:
+        """The position of the newest event."""
+        newest: int = (await self._rows("feed_ends", {"after": 0}))[0][0]
+        return newest
+
     async def open_run(self, execution_id: str) -> Optional[OpenRun]:
         """One open execution for taking up."""
         return await self._database.read(lambda connection: self._reader.open_run(connection, execution_id))
@@ -128,13 +144,27 @@ class SqlStore:
         """Counts over all executions."""
         return await self._database.read(self._reader.totals)
 
+    async def record(self, execution_id: str) -> Record:
+        """One execution and its steps without payloads, as they are at one moment."""
+        return await self._database.read(lambda connection: self._insight.record(connection, execution_id))
+
+    async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
+        """What is so of all executions at one moment."""
+        return await self._database.read(lambda connection: self._insight.picture(connection, spans, failures))
+
+    async def sample(self, query: SampleQuery) -> Sample:
+        """The newest steps that ended since an instant, and their executions."""
+        return await self._database.read(lambda connection: self._insight.sample(connection, query))
+
     async def prune(self, ended_before: Instant, now: Instant, limit: int) -> int:
         """Delete what ended before an instant, a little at a time so that other writers get their turn."""
         params = {"ended_before": ended_before, "id_bound": id_bound(ended_before), "limit": limit}
         pruned = [row[0] for row in await self._rows("prunable", params)]
         for start in range(0, len(pruned), _PRUNE_CHUNK):
             chunk = pruned[start : start + _PRUNE_CHUNK]
-            names = ("prune_execution", "prune_input", "prune_steps", "prune_events")
+            names = (
+                "mark_pruned_unit", "prune_feed", "prune_execution", "prune_input", "prune_steps", "prune_events"
+            )  # fmt: skip
             await self._write(*[(name, {"execution_id": one}, False) for one in chunk for name in names])
         for (key,) in await self._rows("expired_keys", {"now": now, "limit": limit}):
             await self._write(("forget_expired_key", {"key": key, "now": now}, False))
@@ -277,9 +307,11 @@ class SqlStore:
 
     # -- reports and tasks of agents -------------------------------------------------------------
 
-    async def add_report(self, report: Report, ends: Optional[OpenTask] = None) -> None:
-        """Keep a report, and forget the task that ends with it."""
+    async def add_report(self, report: Report, ends: Optional[OpenTask] = None, *, is_change: bool = False) -> None:
+        """Keep a report, forget the task that ends with it, and tell of the change of state that it is."""
         writes = [self._translator.report(report)]
+        if is_change:
+            writes.append(self._translator.state(report))
         if ends is not None:
             writes.append(self._translator.close_task(ends.agent_id, ends.execution_id))
         await self._database.write(writes)
@@ -331,6 +363,15 @@ class SqlStore:
                 )
             count += len(rows)
         return count
+
+    async def prune_states(self, received_before: Instant, limit: int) -> int:
+        """Delete old events about changes of agents' states outside tasks."""
+        rows = await self._rows("prunable_states", {"received_before": received_before, "limit": limit})
+        for start in range(0, len(rows), _PRUNE_CHUNK):
+            chunk = rows[start : start + _PRUNE_CHUNK]
+            names = ("mark_pruned_state", "prune_state")
+            await self._write(*[(name, {"position": one}, False) for (one,) in chunk for name in names])
+        return len(rows)
 
     async def prune_proofs(self, now: Instant, limit: int) -> int:
         """Delete used proofs that have expired."""
@@ -408,6 +449,10 @@ class SqlStore:
     def figures(self) -> Mapping[str, float]:
         """Commits and units written since the start, and units that wait."""
         return self._database.figures
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of the file and of its log, and free on their disk; empty in memory. Not to be called on the loop."""
+        return self._database.sizes()
 
     async def _rows(self, name: str, params: Params) -> list[tuple[Any, ...]]:
         sql = self._sql[name]

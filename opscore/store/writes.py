@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping, Optional
 from opscore.domain import executions as x
 from opscore.domain.agents import Report
 from opscore.domain.documents import encode_json
-from opscore.domain.events import TAKEN, describe
+from opscore.domain.events import TAKEN, describe, state_data
 from opscore.store.sqlite import Write
 
 
@@ -21,6 +21,7 @@ class Translator:
     def __init__(self, sql: Mapping[str, str]) -> None:
         self._sql = sql
         self._insert_event = sql["insert_event"]
+        self._append_unit = sql["append_unit"]
         self._by_type: Mapping[type, Callable[[x.Unit, Any], list[Write]]] = {
             x.StepStarted: self._step_started,
             x.StepAccepted: self._step_accepted,
@@ -45,6 +46,8 @@ class Translator:
             # Last, so that the step whose failure ends the execution has failed before the others are cancelled.
             params = {"execution_id": unit.execution_id, "at": unit.at}
             writes.append((self._sql["cancel_open_steps"], params, False))
+        place = {"event_count": len(unit.changes), "execution_id": unit.execution_id, "last_seq": seq}
+        writes.append((self._append_unit, place, False))
         return writes
 
     def _event(self, unit: x.Unit, seq: int, change: x.Change) -> Write:
@@ -102,6 +105,7 @@ class Translator:
             "user_id": new.user_id,
             "agent_id": new.agent_id,
             "metadata": new.metadata,
+            "trace_context": None if new.caller is None else new.caller.text,
         }
         body = {"execution_id": new.execution_id, "body": new.input}
         writes: list[Write] = [
@@ -167,6 +171,11 @@ class Translator:
         }
         return (self._sql["insert_report"], params, False)
 
+    def state(self, report: Report) -> Write:
+        """The statement that tells of a change of an agent's state outside any task."""
+        data = encode_json(state_data(report.state, report.reported_at))
+        return (self._sql["append_state"], {"agent_id": report.agent_id, "at": report.received_at, "data": data}, False)
+
     def close_task(self, agent_id: str, execution_id: str) -> Write:
         """The statement that forgets an agent's task."""
         return (self._sql["close_task"], {"agent_id": agent_id, "execution_id": execution_id}, False)
@@ -199,20 +208,28 @@ class Translator:
         return [(self._sql["suspend_step"], params, True), *self._closed(unit, change)]
 
     def _step_completed(self, unit: x.Unit, change: x.StepCompleted) -> list[Write]:
+        timing = change.timing
         params = {
             **_step(unit, change),
             "output": change.output,
             "error_code": change.error_code,
             "error_message": change.error_message,
+            "queue_us": timing.queue_us,
+            "call_us": timing.call_us,
+            "commit_us": timing.commit_us,
         }
         return [(self._sql["complete_step"], params, True), *self._closed(unit, change)]
 
     def _step_failed(self, unit: x.Unit, change: x.StepFailed) -> list[Write]:
+        timing = change.timing
         params = {
             **_step(unit, change),
             "failures": change.failures,
             "error_code": change.error_code,
             "error_message": change.error_message,
+            "queue_us": timing.queue_us,
+            "call_us": timing.call_us,
+            "commit_us": timing.commit_us,
         }
         return [(self._sql["fail_step"], params, True), *self._closed(unit, change)]
 

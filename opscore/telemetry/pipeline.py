@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Optional, Protocol, Sequence, TextIO, Union
+from typing import Any, Callable, Mapping, Optional, Protocol, Sequence, TextIO, Union
 
 from opscore.domain.instants import Seconds
 from opscore.telemetry.formats import Format
@@ -98,9 +98,9 @@ class Pipeline(logging.Handler):
         self._hurry.set()
 
     @property
-    def lost(self) -> int:
-        """Records that were dropped because they came too fast."""
-        return self._lost
+    def lost(self) -> Mapping[str, int]:
+        """How many were dropped so far, by where there was no room: in the queue, or in the outlet's backlog."""
+        return {"queue": self._lost, "output": 0 if self.outlet is None else self.outlet.lost}
 
     # -- takers --------------------------------------------------------------------------------
 
@@ -218,6 +218,7 @@ class Outlet:
         self._backlog: deque[bytes] = deque()
         self._size = 0
         self._lost = 0
+        self._lost_said = 0
         self._written = 0
         self._is_closing = False
         self._is_busy = False
@@ -229,9 +230,8 @@ class Outlet:
         """Have lines written; never waits."""
         texts = [self._form(line) for line in lines]
         with self._changed:
-            if self._lost and self._size < self._longest // 2:
-                lost, self._lost = self._lost, 0
-                self._append(self._form(_said(lost)))
+            if self._size < self._longest // 2:
+                self._say_lost()
             for text in texts:
                 if self._size + len(text) > self._longest:
                     self._lost += 1
@@ -253,14 +253,22 @@ class Outlet:
     def close(self) -> None:
         """Write what waits, as long as it goes on, and end the thread."""
         with self._changed:
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                self._append(self._form(_said(lost)))
-                self._changed.notify_all()
+            self._say_lost()
+            self._changed.notify_all()
         self.flush()
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
+
+    @property
+    def lost(self) -> int:
+        """Lines that were dropped so far."""
+        return self._lost
+
+    def _say_lost(self) -> None:
+        lost, self._lost_said = self._lost - self._lost_said, self._lost
+        if lost:
+            self._append(self._form(_said(lost)))
 
     def _append(self, text: bytes) -> None:
         self._backlog.append(text)

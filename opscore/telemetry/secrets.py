@@ -40,7 +40,7 @@ _HINTS = (
     "sk_ops_", "bearer", "basic", "authorization", "key", "token", "secret", "passw", "cookie", "signature",
     "credential", "://",
 )  # fmt: skip
-_NAMED = r"authorization|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|token|secret|passw(?:or)?d|signature|credentials?|cookie"
+_NAMED = r"authorization|(?:api|access|private)[-_ ]?key|token|secret|passw(?:or)?d|signature|credentials?|cookie"
 _THEN = r"(?:\\{0,3}[\"'])?\s{0,3}[:=]\s{0,3}"
 _BARE = r"[^\s\"'\\&,;<>(){}\[\]]{6,}"
 _LOOKS = (

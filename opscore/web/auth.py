@@ -16,7 +16,7 @@ from opscore.web.config import OPERATIONS, RATE_LIMIT, WebConfig
 
 LOOPBACK_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
 PUBLIC_PATHS = frozenset(("/", "/docs", "/redoc", "/openapi.json", "/health", "/health/live", "/health/ready"))
-PUBLIC_PREFIXES = ("/docs/static/",)
+PUBLIC_PREFIXES = ("/docs/static/", "/dashboard/static/")
 API_PREFIX = "/api/v1"
 WEBHOOK = "/v1/opscore/internal/agent/notify"
 """AgentKit's notices: signed, they need no key."""
@@ -98,7 +98,7 @@ async def _caller(request: web.Request) -> str:
         return ""
     if request.path == WEBHOOK and operations.webhook.is_signed:
         return ""
-    secret = _secret(request)
+    secret = given_key(request)
     if secret is None:
         raise Unauthenticated("This needs an API key: Authorization: Bearer <key>.")
     key = await keys.authenticate(secret)
@@ -110,7 +110,8 @@ async def _caller(request: web.Request) -> str:
     return key.key_id
 
 
-def _secret(request: web.Request) -> Optional[str]:
+def given_key(request: web.Request) -> Optional[str]:
+    """The API key that a request brings, right or wrong; None when it brings none."""
     given = request.headers.get("Authorization")
     if given is not None:
         kind, _, secret = given.partition(" ")

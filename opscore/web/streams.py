@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections import OrderedDict
 from contextlib import asynccontextmanager, suppress
-from typing import Any, AsyncIterator, Awaitable, Optional
+from typing import Any, AsyncIterator, Awaitable, Callable, Optional
 
 from aiohttp import web
 
@@ -22,10 +23,14 @@ log = logging.getLogger(__name__)
 EVENT_STREAM = "text/event-stream"
 # Typed keys are younger than the oldest aiohttp we run on.
 REQUEST_ID: Any = web.RequestKey("opscore_request_id", str) if hasattr(web, "RequestKey") else "opscore_request_id"
+TRACE_ID: Any = web.RequestKey("opscore_trace_id", str) if hasattr(web, "RequestKey") else "opscore_trace_id"
 
 _FAREWELL: Seconds = 0.5
 _RETRY_AFTER: Seconds = 5.0
+COMMENT = b":\n\n"
 _STOPS = b": the server stops; resume with Last-Event-ID\n\n"
+_MOST_FRAMES = 1000
+_LONGEST_FRAME_KEPT = 16_384
 _QUALITY = re.compile(r"q=([01](?:\.[0-9]{0,3})?)")
 
 
@@ -130,6 +135,7 @@ class Stream:
             "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",
             "X-Request-ID": request[REQUEST_ID],
+            "X-Trace-ID": request[TRACE_ID],
         }
         self.response = web.StreamResponse(headers=headers)
         self.response.force_close()
@@ -195,8 +201,11 @@ class Stream:
         """Write, and wait until the system has taken it. Raises ReaderGone."""
         await self._within_time(self._write(data))
 
-    async def goes_on(self) -> bool:
+    async def goes_on(self, beat: Callable[[], bytes] = lambda: COMMENT) -> bool:
         """Wait for a ring; False when the stream is to end. The comments that fall due are sent from here.
+
+        Args:
+            beat: Makes what is sent when a comment is due; it must show nothing to the reader.
 
         Raises:
             ReaderGone: One of them could not be sent.
@@ -205,7 +214,7 @@ class Stream:
             self._woken.clear()
             if self._is_beat_due:
                 self._is_beat_due = False
-                await self.send(b":\n\n")
+                await self.send(beat())
             else:
                 await self._woken.wait()
         self._is_rung = False
@@ -240,6 +249,24 @@ class Stream:
             transport.abort()
 
 
+class Frames:
+    """The newest frames, by the numbers of their events: what many readers get is made once."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[int, bytes] = OrderedDict()
+
+    def made(self, number: int, make: Callable[[], bytes]) -> bytes:
+        """The frame of an event."""
+        found = self._made.get(number)
+        if found is None:
+            found = make()
+            if len(found) <= _LONGEST_FRAME_KEPT:
+                self._made[number] = found
+            if len(self._made) > _MOST_FRAMES:
+                self._made.popitem(last=False)
+        return found
+
+
 def wants_events(request: web.Request, *, otherwise: bool) -> bool:
     """Whether a request asks for a stream; ``otherwise`` where its Accept names neither that nor JSON."""
     qualities: dict[str, float] = {}
@@ -257,3 +284,8 @@ def frame(kind: str, data: bytes, number: Optional[int] = None) -> bytes:
     """One event on the wire. ``kind`` is a word of ours, ``data`` JSON in one line: neither can forge another line."""
     head = b"" if number is None else b"id: %d\n" % number
     return b"%sevent: %s\ndata: %s\n\n" % (head, kind.encode("ascii"), data)
+
+
+def place_frame(number: int) -> bytes:
+    """A frame that shows nothing, but moves the place from which its reader resumes (9.2.6: no data, no event)."""
+    return b"id: %d\n\n" % number

@@ -121,13 +121,13 @@ async def test_readers_miss_nothing_over_cuts_and_kill_9(tmp_path: Path) -> None
         assert reader.end == {"execution_id": reader.execution_id, "status": "completed"}
 
 
-async def _never_reading(port: int, execution_id: str) -> socket.socket:
+async def _never_reading(port: int, path: str) -> socket.socket:
     """A connection whose stream has begun, and of which no more is read."""
     asking = socket.socket()
     asking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     asking.connect(("127.0.0.1", port))
     asking.setblocking(False)
-    head = f"GET /executions/{execution_id}/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(asking, head.encode())
     assert await asyncio.wait_for(loop.sock_recv(asking, 12), 10) == b"HTTP/1.1 200"
@@ -155,7 +155,8 @@ async def test_a_reader_that_never_reads_does_not_delay_the_stop(tmp_path: Path,
         _, running = await client.call("POST", "/flows/execute", {"flow_id": "one", "input_data": {}})
         path = f"{server.url}/executions/{running['execution_id']}/events?after=3"
         async with session.get(path, headers=SSE) as idle:
-            stuck = [await _never_reading(server.port, long["execution_id"]) for _ in range(3)]
+            paths = (f"/executions/{long['execution_id']}/events", "/events?after=0", "/events?after=0&flow_id=one")
+            stuck = [await _never_reading(server.port, path) for path in paths]
             begun = time.monotonic()
             server.signal()
             told = await asyncio.wait_for(idle.content.read(), 5)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -9,10 +10,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import readme_page
+from aiohttp.test_utils import TestServer
 from processes import Agent, Client, Server
+from readme_server import AGENTS, KEY, agentkit, http_agents
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "client"
+README = SOURCE / "README.md"
 LARGEST = 100_000
 IMPORT_ALL = """
 import importlib, pkgutil, sys, opscore_sdk
@@ -80,8 +85,7 @@ async def test_no_module_needs_the_server(python: str) -> None:
 @pytest.mark.timeout(120)
 async def test_the_quick_start_runs_against_a_server_of_another_environment(python: str, tmp_path: Path) -> None:
     """The first example of the SDK's README, as it stands there, makes and runs a flow, and prints what came of it."""
-    readme = (SOURCE / "README.md").read_text(encoding="utf-8")
-    example = readme.partition("```python\n")[2].partition("```")[0]
+    example = readme_page.blocks(README.read_text(encoding="utf-8"))[0].source
     agent, server = Agent(), Server(tmp_path)
     await agent.start()
     await server.start()
@@ -93,3 +97,30 @@ async def test_the_quick_start_runs_against_a_server_of_another_environment(pyth
     await agent.stop()
     assert printed == "{'greet': {'greet': 1, 'n': 1}}\n"
     assert len(agent.calls) == 1
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("variant", ["as it stands", "without-await"])
+async def test_every_example_runs_against_a_server_of_another_environment(
+    python: str, tmp_path: Path, variant: str
+) -> None:
+    """All examples of the SDK's README print what they say, and those of the client without ``await``, too.
+
+    Client, server and agents are three processes, and the client's environment has the wheel alone.
+    """
+    text = README.read_text(encoding="utf-8")
+    arguments = [] if variant == "as it stands" else [variant]
+    expected = readme_page.blocks_without_await(text) if arguments else readme_page.blocks(text)
+    async with TestServer(http_agents()) as agents, TestServer(agentkit()) as kit:
+        server = Server(tmp_path, OPSCORE_API_KEY=KEY, AGENTKIT_API_URL=str(kit.make_url("")))
+        await server.start()
+        async with Client(server.url) as client:
+            for name in AGENTS:
+                agent = {"agent_id": name, "endpoint": str(agents.make_url(f"/{name}"))}
+                status, _ = await client.call("POST", "/agents", agent, headers={"Authorization": f"Bearer {KEY}"})
+                assert status == 201
+        environment = {"OPSCORE_API_URL": server.url, "OPSCORE_API_KEY": KEY}
+        isolated = ("-I", "-X", "dev", "-W", "error", readme_page.__file__)
+        printed = await run(python, *isolated, str(README), *arguments, **environment)
+        await server.kill()
+    assert json.loads(printed) == {"blocks": len(expected), "wrong": []}

@@ -1,4 +1,7 @@
-"""What the blocks of the SDK's README run against: a whole server in a thread, with agents that are functions."""
+"""What the blocks of the SDK's README run against: a whole server in a thread, with agents that are functions.
+
+The same agents are there over HTTP, for a server that is a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,36 @@ async def write(_: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+AGENTS = {"greeter": greet, "printer": echo, "writer": write}
+
+
+def agentkit() -> web.Application:
+    """An AgentKit that takes every task."""
+
+    async def accept(_: web.Request) -> web.Response:
+        return web.json_response({"status": "accepted"}, status=202)
+
+    app = web.Application()
+    app.router.add_post("/v1/agents/{agent_id}/run", accept)
+    return app
+
+
+def http_agents() -> web.Application:
+    """The agents, each below its name."""
+
+    async def execute(request: web.Request) -> web.Response:
+        given = (await request.json())["input"]
+        try:
+            output = await AGENTS[request.match_info["name"]](given)
+        except ValueError as error:
+            return web.json_response({"status": "error", "error_message": str(error), "retryable": False})
+        return web.json_response({"status": "success", "output": output})
+
+    app = web.Application()
+    app.router.add_post("/{name}/execute", execute)
+    return app
+
+
 @contextmanager
 def readme_server() -> Iterator[str]:
     """The address of a server that has the agents of the README, and an AgentKit that takes every task."""
@@ -59,17 +92,12 @@ def readme_server() -> Iterator[str]:
 
 @asynccontextmanager
 async def _server() -> AsyncIterator[str]:
-    async def accept(_: web.Request) -> web.Response:
-        return web.json_response({"status": "accepted"}, status=202)
-
-    kit = web.Application()
-    kit.router.add_post("/v1/agents/{agent_id}/run", accept)
-    async with TestServer(kit) as agentkit:
+    async with TestServer(agentkit()) as kit:
         settings = Settings(
             database="sqlite:///:memory:",
             drain_timeout=0.1,
             api_key=KEY,
-            agentkit_api_url=str(agentkit.make_url("/")).rstrip("/"),
+            agentkit_api_url=str(kit.make_url("/")).rstrip("/"),
         )
-        async with open_client(settings, {"greeter": greet, "printer": echo, "writer": write}) as client:
+        async with open_client(settings, AGENTS) as client:
             yield str(client.make_url("/")).rstrip("/")

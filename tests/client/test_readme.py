@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import ast
-import asyncio
-import contextlib
 import inspect
-import io
 import os
 import re
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Iterator
 
 import pytest
+from readme_page import Page, blocks, blocks_without_await
 from readme_server import KEY, readme_server
 
 import opscore_sdk
@@ -20,42 +17,7 @@ README = Path(__file__).parents[2] / "client" / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 
 
-def _blocks(text: str) -> list[tuple[int, str]]:
-    """The examples of a page, each with the line that it begins at."""
-    found = re.finditer(r"```python\n(.*?)```", text, re.DOTALL)
-    return [(text[: block.start()].count("\n") + 2, block[1]) for block in found]
-
-
-BLOCKS = _blocks(TEXT)
-
-
-class Page:
-    """Runs blocks one after another, as a notebook does: what one names, the next may use."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, Any] = {"__name__": "readme"}
-        self._loop = asyncio.new_event_loop()
-
-    def run(self, line: int, source: str) -> str:
-        """Run a block that begins at a line of the README, and the tests that it defines; what it printed."""
-        padded = "\n" * (line - 1) + source
-        code = compile(padded, str(README), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            self._finish(eval(code, self._names))
-            for name in re.findall(r"^(?:async )?def (test_\w+)", source, re.MULTILINE):
-                self._finish(self._names[name]())
-        return printed.getvalue()
-
-    def _finish(self, result: Any) -> None:
-        if inspect.iscoroutine(result):
-            self._loop.run_until_complete(result)
-
-    def close(self) -> None:
-        """End what the blocks left open."""
-        client = self._names.get("client")
-        if client is not None:
-            self._finish(client.close())
-        self._loop.close()
+BLOCKS = blocks(TEXT)
 
 
 @pytest.fixture
@@ -64,53 +26,32 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     with readme_server() as url:
         monkeypatch.setenv("OPSCORE_API_URL", url)
         monkeypatch.setenv("OPSCORE_API_KEY", KEY)
-        reader = Page()
+        reader = Page(str(README))
         yield reader
         reader.close()
 
 
-def _without_await(source: str) -> str:
-    """The same for the synchronous client."""
-    return re.sub(r"\b(?:async|await) ", "", source).replace("OpsCoreClientAsync", "OpsCoreClientSync")
-
-
-def _promised(source: str) -> list[str]:
-    """The texts behind the prints of a block."""
-    return re.findall(r"^ *print\(.*\)  # (.+)$", source, re.MULTILINE)
-
-
-def _wrong(page: Page, blocks: list[tuple[int, str]]) -> list[tuple[int, str, list[str]]]:
-    """Run blocks in their order; what they should have printed and did not."""
-    wrong = []
-    for line, source in blocks:
-        printed = page.run(line, source).splitlines()
-        wrong += [(line, text, printed) for text in _promised(source) if text not in printed]
-    return wrong
-
-
 def test_every_block_runs_and_prints_what_it_says(page: Page) -> None:
     """The blocks of the README run in their order, and a comment behind a print is what was printed."""
-    assert _wrong(page, BLOCKS) == []
+    assert page.wrong(BLOCKS) == []
 
 
 def test_every_method_works_without_await(page: Page) -> None:
     """The same examples without async and await are those of the synchronous client."""
-    first, last = (TEXT[: TEXT.index(title)].count("\n") for title in ("## The client", "## Without await"))
-    examples = [(line, _without_await(source)) for line, source in BLOCKS if first < line < last]
-    assert _wrong(page, [BLOCKS[0], (1, "from opscore_sdk import OpsCoreClientSync"), *examples]) == []
+    assert page.wrong(blocks_without_await(TEXT)) == []
 
 
 @pytest.mark.parametrize("name", ["agents.md", "embedding.md"])
 def test_the_examples_of_other_pages_run(page: Page, name: str) -> None:
     """So do those of the pages about agents and about tests."""
-    blocks = _blocks((README.parents[1] / "docs" / name).read_text(encoding="utf-8"))
-    assert blocks
-    assert _wrong(page, blocks) == []
+    found = blocks((README.parents[1] / "docs" / name).read_text(encoding="utf-8"))
+    assert found
+    assert page.wrong(found) == []
 
 
 def test_the_example_of_the_first_page_runs(page: Page) -> None:
     """The SDK's lines in the README of the repository start the flow of that page."""
-    line, source = _blocks((README.parents[1] / "README.md").read_text(encoding="utf-8"))[0]
+    line, source = blocks((README.parents[1] / "README.md").read_text(encoding="utf-8"))[0]
     page.run(1, 'from opscore_sdk import OpsCoreClientSync\nclient = OpsCoreClientSync()\nclient.create_flow('
         '{"flow_id": "shout", "nodes": [{"id": "shout", "agent_id": "printer"}]})')  # fmt: skip
     printed = page.run(line, source.replace("http://127.0.0.1:8000", os.environ["OPSCORE_API_URL"]))

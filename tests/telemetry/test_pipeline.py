@@ -128,7 +128,7 @@ def test_more_than_can_be_worked_out_is_dropped_and_said() -> None:
     assert gate.reached.wait(LIMIT)
     for _ in range(25):
         logger.info("a.b")
-    assert pipeline.lost == 15
+    assert pipeline.lost == {"queue": 15, "output": 0}
     gate.open.set()
     pipeline.close()
     found = [json.loads(line) for line in stream.getvalue().splitlines()]

@@ -281,6 +281,33 @@ TABLE = [
     query("created_before=9999999999999"),
     query("after=-1", "/executions/x/events"),
     query("version=x", "/flows/f"),
+    *[query(f"version={text}", "/flows/f/graph") for text in ("", "0", "-1", "x", "1.5", "%D9%A3")],
+    *[query(f"window={text}", "/overview") for text in ("", "59", "86401", "x", "1e3", "60.5", "%D9%A3", "9" * 30)],
+    *[query(f"window={text}", "/performance") for text in ("", "59", "86401", "x")],
+    *[query(f"by={text}", "/performance") for text in ("", "agents", "AGENT", "%00")],
+    *[query(f"limit={text}", "/performance") for text in ("", "0", "501", "x")],
+    query("q="),
+    query("q=%00"),
+    query(f"q={'x' * 201}"),
+    Bad("flow: graph of an unknown one", "GET", "/flows/unknown/graph", 404, "FLOW_NOT_FOUND"),
+    Bad("execution: why an unknown one", "GET", "/executions/unknown/explanation", 404, "EXECUTION_NOT_FOUND"),
+    Bad("execution: GET of a bulk action", "GET", "/executions/cancel", 404, "EXECUTION_NOT_FOUND"),
+    *[bad for bad in bodies("/executions/cancel") if bad.method == "POST"],
+    *[
+        Bad(f"execution: cancel {name}", "POST", "/executions/cancel", 400, "VALIDATION_ERROR", body)
+        for name, body in {
+            "nothing": {},
+            "none": {"execution_ids": []},
+            "too many": {"execution_ids": ["x"] * 501},
+            "a text": {"execution_ids": "x"},
+            "numbers": {"execution_ids": [1]},
+            "null": {"execution_ids": [None]},
+            "an empty id": {"execution_ids": [""]},
+            "a long id": {"execution_ids": ["x" * 101]},
+            "for a number": {"execution_ids": ["x"], "reason": 5},
+            "a list": ["x"],
+        }.items()
+    ],
     Bad("path: nothing there", "GET", "/nothing", 404, "NOT_FOUND"),
     Bad("path: not that method", "PATCH", FLOWS, 405, "METHOD_NOT_ALLOWED"),
     host("foreign", "evil.example"),
@@ -431,6 +458,9 @@ TABLE = [
 ]  # fmt: skip
 
 
+PROBLEM = ("type", "title", "status", "detail", "message", "error_code", "details")
+
+
 async def _send(client: TestClient, bad: Bad, prefix: str = "") -> tuple[int, dict[str, Any], Any]:
     headers = dict(bad.headers or {})
     data = bad.body
@@ -458,11 +488,12 @@ async def test_every_bad_input_is_refused_as_documented() -> None:
         for bad in TABLE:
             for prefix in ("",) if bad.path.startswith(("/v1/", "/api/")) else ("", "/api/v1"):
                 status, body, headers = await _send(client, bad, prefix)
-                shape = {"type", "title", "status", "detail", "message", "error_code", "details", "request_id"}
+                shape = {*PROBLEM, "request_id", "trace_id"}
                 if (status, body.get("error_code")) != (bad.status, bad.code) or body.keys() != shape:
                     wrong.append((prefix + bad.name, status, body))
                 assert headers["Content-Type"].startswith("application/problem+json"), bad.name
                 assert headers["X-Request-ID"] == body["request_id"]
+                assert headers["X-Trace-ID"] == body["trace_id"]
                 assert ("Allow" in headers) == (status == 405), bad.name
         assert not wrong
         for listed, count in (("agents", 1), ("flows", 1), ("executions", 0)):

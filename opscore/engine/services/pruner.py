@@ -27,7 +27,8 @@ class Pruner:
             store: Where history is.
             clock: For its age.
             retention: Seconds that ended executions are kept; 0 keeps them for ever.
-            report_retention: The same for reports of agents; the newest of each is kept always.
+            report_retention: The same for reports of agents and the events about them; the newest report of each agent
+                is kept always.
             interval: Seconds between two rounds.
         """
         self._store = store
@@ -54,6 +55,8 @@ class Pruner:
         reports = (
             await _all(lambda: self._store.prune_reports(received_before, _ROUND)) if self._report_retention else 0
         )
+        if self._report_retention:
+            await _all(lambda: self._store.prune_states(received_before, _ROUND))
         await _all(lambda: self._store.prune_proofs(now, _ROUND))
         if gone or reports:
             log.info("pruner.pruned", extra={"executions": gone, "reports": reports})

@@ -3,10 +3,10 @@
 -- name: insert_execution
 INSERT INTO executions (
     execution_id, flow_id, flow_version, status, priority, last_seq,
-    created_at, updated_at, started_at, deadline_at, user_id, agent_id, metadata
+    created_at, updated_at, started_at, deadline_at, user_id, agent_id, metadata, trace_context
 ) VALUES (
     :execution_id, :flow_id, :flow_version, :status, :priority, :last_seq,
-    :created_at, :created_at, :started_at, :deadline_at, :user_id, :agent_id, :metadata
+    :created_at, :created_at, :started_at, :deadline_at, :user_id, :agent_id, :metadata, :trace_context
 );
 
 -- name: insert_input
@@ -64,14 +64,16 @@ WHERE execution_id = :execution_id AND node_id = :node_id
 -- name: complete_step
 UPDATE steps
 SET status = 'completed', output = :output, completed_at = :at, error_code = :error_code,
-    error_message = :error_message, waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
+    error_message = :error_message, queue_us = :queue_us, call_us = :call_us, commit_us = :commit_us,
+    waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
 WHERE execution_id = :execution_id AND node_id = :node_id
     AND status IN ('running', 'waiting') AND attempt = :attempt;
 
 -- name: fail_step
 UPDATE steps
 SET status = 'failed', failures = :failures, completed_at = :at, error_code = :error_code,
-    error_message = :error_message, waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
+    error_message = :error_message, queue_us = :queue_us, call_us = :call_us, commit_us = :commit_us,
+    waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
 WHERE execution_id = :execution_id AND node_id = :node_id
     AND status IN ('running', 'waiting') AND attempt = :attempt;
 
@@ -84,6 +86,30 @@ WHERE execution_id = :execution_id AND status IN ('running', 'waiting');
 -- name: insert_event
 INSERT INTO events (execution_id, seq, type, node_id, agent_id, attempt, at, data)
 VALUES (:execution_id, :seq, :type, :node_id, :agent_id, :attempt, :at, :data);
+
+-- name: append_unit
+INSERT INTO feed (position, event_count, execution_id, last_seq)
+VALUES (
+    COALESCE((SELECT MAX(position) FROM feed), (SELECT pruned_to FROM feed_marks)) + :event_count,
+    :event_count, :execution_id, :last_seq
+);
+
+-- name: append_state
+INSERT INTO feed (position, event_count, agent_id, at, data)
+VALUES (
+    COALESCE((SELECT MAX(position) FROM feed), (SELECT pruned_to FROM feed_marks)) + 1,
+    1, :agent_id, :at, :data
+);
+
+-- name: feed_ends
+-- The newest position, the greatest one that was pruned, and the first one after a place.
+SELECT COALESCE((SELECT MAX(position) FROM feed), pruned_to), pruned_to,
+    (SELECT position - event_count + 1 FROM feed WHERE position > :after ORDER BY position LIMIT 1)
+FROM feed_marks;
+
+-- name: feed_window
+SELECT MAX(position)
+FROM (SELECT position FROM feed WHERE position > :after ORDER BY position LIMIT :units) AS found;
 
 -- name: forget_expired_key
 DELETE FROM idempotency_keys WHERE idempotency_key = :key AND expires_at <= :now;
@@ -99,7 +125,8 @@ WHERE idempotency_key = :key AND expires_at > :now;
 -- name: execution
 SELECT e.execution_id, e.flow_id, e.flow_version, e.status, e.priority, e.last_seq,
     e.created_at, e.updated_at, e.started_at, e.completed_at, e.deadline_at,
-    e.error_code, e.error_message, e.user_id, e.agent_id, e.metadata, i.body
+    e.error_code, e.error_message, e.user_id, e.agent_id, e.metadata, i.body,
+    e.trace_context
 FROM executions e JOIN execution_inputs i ON i.execution_id = e.execution_id
 WHERE e.execution_id = :execution_id;
 
@@ -125,7 +152,8 @@ SELECT output FROM steps WHERE execution_id = :execution_id AND node_id = :node_
 
 -- name: steps
 SELECT execution_id, node_id, agent_id, status, attempt, failures, created_at, started_at, completed_at,
-    waiting_for, waiting_since, waiting_until, output, error_code, error_message, waiting_detail
+    waiting_for, waiting_since, waiting_until, output, error_code, error_message, waiting_detail,
+    queue_us, call_us, commit_us
 FROM steps WHERE execution_id = :execution_id ORDER BY created_at, node_id;
 
 -- name: execution_status
@@ -137,12 +165,12 @@ WHERE execution_id = :execution_id AND seq > :after ORDER BY seq LIMIT :limit;
 
 -- name: open_execution
 SELECT execution_id, flow_id, flow_version, status, priority, last_seq,
-    created_at, updated_at, started_at, completed_at, deadline_at, agent_id
+    created_at, updated_at, started_at, completed_at, deadline_at, agent_id, trace_context
 FROM executions WHERE execution_id = :execution_id AND status IN ('pending', 'running', 'paused');
 
 -- name: open_executions
 SELECT execution_id, flow_id, flow_version, status, priority, last_seq,
-    created_at, updated_at, started_at, completed_at, deadline_at, agent_id
+    created_at, updated_at, started_at, completed_at, deadline_at, agent_id, trace_context
 FROM executions WHERE status = 'running' AND execution_id > :after
 ORDER BY execution_id LIMIT :limit;
 
@@ -167,8 +195,72 @@ SELECT status, COUNT(*) FROM executions WHERE status IN ('pending', 'running', '
 -- name: totals
 SELECT status, executions, seconds FROM totals;
 
+-- name: oldest_pending
+-- Ids rise with the time they are made at, and executions_by_status has them in order.
+SELECT created_at FROM executions WHERE status = 'pending' ORDER BY execution_id LIMIT 1;
+
 -- name: last_created
 SELECT created_at FROM executions ORDER BY execution_id DESC LIMIT 1;
+
+-- name: recorded_execution
+SELECT execution_id, flow_id, flow_version, status, priority, last_seq,
+    created_at, updated_at, started_at, completed_at, deadline_at, error_code, error_message, user_id, agent_id
+FROM executions WHERE execution_id = :execution_id;
+
+-- name: recorded_steps
+SELECT execution_id, node_id, agent_id, status, attempt, failures, created_at, started_at, completed_at,
+    waiting_for, waiting_since, waiting_until, NULL, error_code, error_message, waiting_detail
+FROM steps WHERE execution_id = :execution_id ORDER BY created_at, node_id;
+
+-- name: attempts_begun
+SELECT node_id, MAX(at) FROM events
+WHERE execution_id = :execution_id AND type = 'node.started' GROUP BY node_id;
+
+-- name: queued_ahead
+SELECT COUNT(*) FROM executions
+WHERE status = 'pending' AND priority >= :priority AND (priority > :priority OR execution_id < :execution_id);
+
+-- name: started_between
+-- An id has the millisecond that it was made in, and this index has all ids.
+SELECT COUNT(*) FROM executions
+WHERE status IN ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled')
+    AND execution_id >= :id_from AND execution_id < :id_bound;
+
+-- name: ended_between
+SELECT status, COUNT(*) FROM executions
+WHERE status IN ('completed', 'failed', 'cancelled') AND completed_at >= :since AND completed_at < :until
+GROUP BY status;
+
+-- name: waiting_counts
+SELECT waiting_for, COUNT(*), MIN(waiting_since) FROM steps WHERE waiting_for IS NOT NULL GROUP BY waiting_for;
+
+-- name: longest_waits
+SELECT execution_id, node_id, agent_id, waiting_since, waiting_detail FROM steps
+WHERE waiting_for = :reason ORDER BY waiting_since LIMIT :limit;
+
+-- name: newest_failures
+SELECT execution_id, flow_id, error_code, error_message, completed_at FROM executions
+WHERE status = 'failed' AND completed_at IS NOT NULL ORDER BY completed_at DESC LIMIT :limit;
+
+-- name: oldest_queued
+SELECT created_at FROM executions WHERE status = 'pending' ORDER BY execution_id LIMIT 1;
+
+-- name: sampled_ended
+SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
+WHERE status = :status AND completed_at >= :since ORDER BY completed_at DESC LIMIT :limit;
+
+-- name: sampled_running
+SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
+WHERE status = 'running' ORDER BY execution_id DESC LIMIT :limit;
+
+-- name: sampled_of_flow
+SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
+WHERE flow_id = :flow_id ORDER BY execution_id DESC LIMIT :limit;
+
+-- name: sampled_steps
+SELECT node_id, agent_id, attempt, status, error_code, queue_us, call_us, commit_us FROM steps
+WHERE execution_id = :execution_id AND completed_at >= :since AND status IN ('completed', 'failed')
+    AND (:agent_id IS NULL OR agent_id = :agent_id);
 
 -- name: prunable
 SELECT execution_id FROM executions
@@ -186,6 +278,13 @@ DELETE FROM steps WHERE execution_id = :execution_id;
 
 -- name: prune_events
 DELETE FROM events WHERE execution_id = :execution_id;
+
+-- name: mark_pruned_unit
+UPDATE feed_marks SET pruned_to = (SELECT MAX(position) FROM feed WHERE execution_id = :execution_id)
+WHERE pruned_to < (SELECT MAX(position) FROM feed WHERE execution_id = :execution_id);
+
+-- name: prune_feed
+DELETE FROM feed WHERE execution_id = :execution_id;
 
 -- name: expired_keys
 SELECT idempotency_key FROM idempotency_keys WHERE expires_at <= :now LIMIT :limit;
@@ -259,6 +358,15 @@ ORDER BY reported_at LIMIT :limit;
 -- name: prune_report
 DELETE FROM agent_reports
 WHERE agent_id = :agent_id AND reported_at = :reported_at AND received_at = :received_at;
+
+-- name: prunable_states
+SELECT position FROM feed WHERE at < :received_before ORDER BY at LIMIT :limit;
+
+-- name: mark_pruned_state
+UPDATE feed_marks SET pruned_to = :position WHERE pruned_to < :position;
+
+-- name: prune_state
+DELETE FROM feed WHERE position = :position;
 
 -- name: open_tasks
 SELECT agent_id, execution_id, node_id, until_at, accepted_at, begun_at, is_abandoned FROM open_tasks;

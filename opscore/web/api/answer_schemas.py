@@ -45,6 +45,7 @@ class ExecutionSchema(Schema):
     updated_at = fields.String(required=True)
     completed_at = nullable(fields.String(required=True))
     execution_time = nullable(fields.Float(required=True))
+    trace_id = fields.String(required=True)
     truncated = fields.List(fields.String())
 
 
@@ -59,6 +60,7 @@ class StartedSchema(Schema):
     result = nullable(fields.Dict(required=True))
     error = nullable(fields.String(required=True))
     execution_time = nullable(fields.Float(required=True))
+    trace_id = fields.String(required=True)
 
 
 class ExecutionsSchema(Schema):
@@ -69,6 +71,14 @@ class ExecutionsSchema(Schema):
     limit = fields.Integer(required=True)
     offset = fields.Integer(required=True)
     next_cursor = nullable(fields.String(required=True))
+
+
+class TimingSchema(Schema):
+    """Where the time of a step's last attempt went; unknown before the step has ended."""
+
+    queue_ms = nullable(fields.Float(required=True))
+    call_ms = nullable(fields.Float(required=True))
+    commit_ms = nullable(fields.Float(required=True))
 
 
 class NodeResultSchema(Schema):
@@ -85,6 +95,7 @@ class NodeResultSchema(Schema):
     error_message = nullable(fields.String(required=True))
     error_code = nullable(fields.String(required=True))
     execution_time_ms = nullable(fields.Float(required=True))
+    timing = fields.Nested(TimingSchema, required=True)
     created_at = fields.String(required=True)
     started_at = nullable(fields.String(required=True))
     completed_at = nullable(fields.String(required=True))
@@ -138,12 +149,57 @@ class EventsSchema(Schema):
     next_after = fields.Integer(required=True)
 
 
+class FeedEventSchema(Schema):
+    """One event in its place among all; one of an agent outside any task belongs to no execution."""
+
+    position = fields.Integer(required=True)
+    seq = nullable(fields.Integer(required=True))
+    execution_id = nullable(fields.UUID(required=True))
+    flow_id = nullable(id_field(required=True))
+    type = fields.String(required=True)
+    node_id = id_field()
+    agent_id = id_field()
+    attempt = fields.Integer()
+    at = fields.String(required=True)
+    data = fields.Dict(required=True)
+
+
+class PrunedSchema(Schema):
+    """Some events after ``after`` are gone; ``oldest`` is the first position after it that is there."""
+
+    after = fields.Integer(required=True)
+    oldest = fields.Integer(required=True)
+
+
+class FeedSchema(Schema):
+    """A page of all events; ask again with ``after=next_after``, until that does not rise."""
+
+    events = fields.List(fields.Nested(FeedEventSchema), required=True)
+    next_after = fields.Integer(required=True)
+    pruned = nullable(fields.Nested(PrunedSchema, required=True))
+
+
 class CancelledSchema(Schema):
     """An execution that was ended."""
 
     message = fields.String(required=True)
     execution_id = fields.UUID(required=True)
     status = fields.String(required=True)
+
+
+class RefusedSchema(Schema):
+    """An execution that could not be ended, and why."""
+
+    execution_id = fields.String(required=True)
+    error_code = fields.String(required=True)
+    message = fields.String(required=True)
+
+
+class CancelledManySchema(Schema):
+    """Executions that are cancelled now, and those that could not be."""
+
+    cancelled = fields.List(fields.UUID(), required=True)
+    refused = fields.List(fields.Nested(RefusedSchema), required=True)
 
 
 class AgentHealthSchema(Schema):
@@ -375,3 +431,4 @@ class ProblemSchema(Schema):
     error_code = fields.String(required=True)
     details = fields.Dict(required=True)
     request_id = fields.String(required=True)
+    trace_id = fields.String(required=True)

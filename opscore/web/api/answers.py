@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Optional, Sequence
+from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
 import orjson
 from aiohttp import web
@@ -10,7 +10,8 @@ from aiohttp import web
 from opscore.domain.agents import AgentView
 from opscore.domain.agents import Report as StateReport
 from opscore.domain.calls import Probe
-from opscore.domain.events import Event
+from opscore.domain.errors import OpsCoreError
+from opscore.domain.events import Event, FeedEvent, FeedPage
 from opscore.domain.executions import FINAL, Execution, Message, NewExecution, Waiting
 from opscore.domain.flows import Finding, FlowVersion, Report
 from opscore.domain.instants import SECOND, show
@@ -51,6 +52,7 @@ def started(execution: NewExecution) -> Json:
         "result": None,
         "error": None,
         "execution_time": None,
+        "trace_id": execution.trace_id,
     }
 
 
@@ -66,6 +68,7 @@ def waited(execution: Execution) -> Json:
         "error": execution.error_message,
         "error_code": execution.error_code,
         "execution_time": execution.seconds,
+        "trace_id": execution.trace_id,
     }
 
 
@@ -97,12 +100,21 @@ def execution(found: Execution) -> Json:
         "updated_at": show(found.updated_at),
         "completed_at": show(found.completed_at),
         "execution_time": found.seconds,
+        "trace_id": found.trace_id,
     }
 
 
 def listed(found: Execution) -> Json:
     """An execution in a list; payloads may be left out of it."""
     return {**execution(found), "truncated": list(found.truncated)}
+
+
+def refusals(refused: Mapping[str, OpsCoreError]) -> list[Json]:
+    """Why something could not be done, by execution."""
+    return [
+        {"execution_id": execution_id, "error_code": error.error_code, "message": error.message}
+        for execution_id, error in refused.items()
+    ]
 
 
 def _outputs(found: Execution) -> Optional[Json]:
@@ -141,10 +153,19 @@ def node_result(result: NodeResult) -> Json:
         "error_message": step.error_message,
         "error_code": step.error_code,
         "execution_time_ms": spent,
+        "timing": {
+            "queue_ms": _milliseconds(step.queue_us),
+            "call_ms": _milliseconds(step.call_us),
+            "commit_ms": _milliseconds(step.commit_us),
+        },
         "created_at": show(step.created_at),
         "started_at": show(step.started_at),
         "completed_at": show(step.completed_at),
     }
+
+
+def _milliseconds(microseconds: Optional[int]) -> Optional[float]:
+    return None if microseconds is None else microseconds / 1000
 
 
 def message(found: Message) -> Json:
@@ -162,6 +183,27 @@ def message(found: Message) -> Json:
 def event(found: Event) -> Json:
     """One event; what does not apply is left out."""
     body: Json = {"seq": found.seq, "execution_id": found.execution_id, "type": found.type}
+    return _with_facts(body, found)
+
+
+def feed_event(found: FeedEvent) -> Json:
+    """One event of the feed; of the things of a node, what does not apply is left out."""
+    body: Json = {
+        "position": found.position,
+        "seq": found.seq,
+        "execution_id": found.execution_id,
+        "flow_id": found.flow_id,
+        "type": found.type,
+    }
+    return _with_facts(body, found)
+
+
+def pruned(page: FeedPage) -> Json:
+    """What is told where events are gone: the place that was asked for, and the first position after it there is."""
+    return {"after": page.after, "oldest": page.oldest}
+
+
+def _with_facts(body: Json, found: Union[Event, FeedEvent]) -> Json:
     for name in ("node_id", "agent_id", "attempt"):
         value = getattr(found, name)
         if value is not None:

@@ -11,10 +11,9 @@ from opscore.web.api.documents import header, operation, query
 from opscore.web.config import OPERATIONS, STREAMS
 from opscore.web.streams import Stream, frame, wants_events
 
-_LARGEST = 2**53
 _PAGE = 50
 _PARAMETERS = (
-    query("after", "integer", "only events above this number", minimum=0, maximum=_LARGEST),
+    query("after", "integer", "only events above this number", minimum=0, maximum=queries.LARGEST_PLACE),
     query("limit", "integer", "how many in a page", minimum=1, maximum=queries.MOST, default=queries.DEFAULT_LIMIT),
     header("Last-Event-ID", "the same as after, for streams; it goes before it", pattern="^[0-9]*$"),
 )
@@ -45,7 +44,7 @@ async def follow_events(request: web.Request) -> web.StreamResponse:
 
 
 async def _page(request: web.Request) -> web.Response:
-    after = queries.integer(request, "after", 0, 0, _LARGEST)
+    after = queries.integer(request, "after", 0, 0, queries.LARGEST_PLACE)
     limit = queries.integer(request, "limit", queries.DEFAULT_LIMIT, 1, queries.MOST)
     events = await request.app[OPERATIONS].executions.events(request.match_info["execution_id"], after, limit)
     next_after = events[-1].seq if events else after
@@ -53,7 +52,7 @@ async def _page(request: web.Request) -> web.Response:
 
 
 async def _stream(request: web.Request) -> web.StreamResponse:
-    after = _resumed_at(request)
+    after = queries.resumed_at(request) or 0
     async with request.app[STREAMS].place(request) as stream:
         await _follow(request, stream, after)
     return stream.response
@@ -84,14 +83,6 @@ async def _follow(request: web.Request, stream: Stream, after: int) -> None:
 
 def _framed(event: Event) -> bytes:
     return frame(event.type, orjson.dumps(answers.event(event)), event.seq)
-
-
-def _resumed_at(request: web.Request) -> int:
-    """The number of the last event that the reader has. Raises Invalid."""
-    after = queries.integer(request, "after", 0, 0, _LARGEST)
-    # A browser repeats the address it began with, so the header is the newer of the two; empty it means "none yet".
-    last = request.headers.get("Last-Event-ID")
-    return queries.whole("Last-Event-ID", last, 0, _LARGEST) if last else after
 
 
 ROUTES = (

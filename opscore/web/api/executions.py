@@ -11,13 +11,14 @@ from opscore.domain.agents import is_id
 from opscore.domain.executions import EXECUTION_STATUSES
 from opscore.operations.executions import LONGEST_WAIT, Start
 from opscore.web.api import answer_schemas, answers, queries, request_schemas
-from opscore.web.api.documents import header, operation, query
+from opscore.web.api.documents import TRACE_HEADERS, header, operation, query
 from opscore.web.auth import API_PREFIX
 from opscore.web.config import BODIES, OPERATIONS
-from opscore.web.middlewares import CALLER
+from opscore.web.middlewares import CALLER, STARTED, TRACE
 
 _START = request_schemas.StartSchema()
 _CANCEL = request_schemas.CancelSchema()
+_CANCEL_MANY = request_schemas.CancelManySchema()
 _PLAIN_START = frozenset(("flow_id", "input_data"))
 _WAIT = query("wait", "number", "answer when it has ended, or after so many seconds", minimum=0, maximum=LONGEST_WAIT)
 
@@ -35,6 +36,7 @@ _WAIT = query("wait", "number", "answer when it has ended, or after so many seco
             maxLength=255,
             pattern="^[ -~]+$",
         ),
+        *TRACE_HEADERS,
         _WAIT,
     ),
     problems=(404, 409),
@@ -45,7 +47,8 @@ async def start_execution(request: web.Request) -> web.Response:
     wait = queries.seconds(request, "wait", LONGEST_WAIT)
     executions = request.app[OPERATIONS].executions
     key = request.headers.get("Idempotency-Key")
-    accepted = await executions.start(Start(**given, idempotency_key=key, caller=request[CALLER]))
+    wanted = Start(**given, idempotency_key=key, caller=request[CALLER], trace=request[TRACE])
+    accepted = request[STARTED] = await executions.start(wanted)
     prefix = API_PREFIX if request.path.startswith(API_PREFIX) else ""
     location = {"Location": f"{prefix}/executions/{accepted.execution_id}"}
     if not wait:
@@ -73,6 +76,13 @@ def _start_body(given: Any) -> Mapping[str, Any]:
     "List executions, newest first",
     answers={200: answer_schemas.ExecutionsSchema},
     parameters=(
+        query(
+            "q",
+            "string",
+            "only those whose id begins so, or that have this in their flow id, error code, error message or user id",
+            minLength=1,
+            maxLength=200,
+        ),
         query("flow_id", "string", "only of this flow"),
         query("status", "string", "only in this state", enum=list(EXECUTION_STATUSES)),
         query("agent_id", "string", "only those with a step of this agent"),
@@ -157,12 +167,27 @@ async def cancel_execution(request: web.Request) -> web.Response:
     return answers.reply(body)
 
 
+@operation(
+    "executions",
+    "Cancel many executions",
+    answers={200: answer_schemas.CancelledManySchema},
+    body=request_schemas.CancelManySchema,
+)
+async def cancel_executions(request: web.Request) -> web.Response:
+    """Each for itself; once this is answered, no further call leaves for those that are cancelled."""
+    given = request_schemas.load(_CANCEL_MANY, await request.app[BODIES].json(request))
+    executions = request.app[OPERATIONS].executions
+    cancelled, refused = await executions.cancel_many(given["execution_ids"], given["reason"])
+    return answers.reply({"cancelled": cancelled, "refused": answers.refusals(refused)})
+
+
 ROUTES = (
     web.post("/flows/execute", start_execution),
     web.get("/executions", list_executions),
     web.get("/executions/{execution_id}", get_execution),
     web.get("/executions/{execution_id}/results", get_results),
     web.get("/executions/{execution_id}/messages", list_messages),
+    web.post("/executions/cancel", cancel_executions),
     web.post("/executions/{execution_id}/cancel", cancel_execution),
     web.get("/messages/{message_id}", get_message),
 )

@@ -10,8 +10,6 @@ from opscore.web.api import answer_schemas, answers, queries, request_schemas
 from opscore.web.api.documents import operation, query
 from opscore.web.config import BODIES, OPERATIONS
 
-_NEWEST_VERSION = 2**31
-
 
 @operation("flows", "List all flows", answers={200: answer_schemas.FlowsSchema})
 async def list_flows(request: web.Request) -> web.Response:
@@ -24,12 +22,14 @@ async def list_flows(request: web.Request) -> web.Response:
     "flows",
     "Get a flow",
     answers={200: answer_schemas.FlowSchema},
-    parameters=(query("version", "integer", "which version; default: the newest", minimum=1, maximum=_NEWEST_VERSION),),
+    parameters=(
+        query("version", "integer", "which version; default: the newest", minimum=1, maximum=queries.NEWEST_VERSION),
+    ),
     problems=(404,),
 )
 async def get_flow(request: web.Request) -> web.Response:
     """The definition as it was given, and what the server adds."""
-    version: Optional[int] = queries.integer(request, "version", 0, 1, _NEWEST_VERSION) or None
+    version: Optional[int] = queries.integer(request, "version", 0, 1, queries.NEWEST_VERSION) or None
     stored = await request.app[OPERATIONS].flows.get(request.match_info["flow_id"], version)
     return answers.reply(answers.flow(stored))
 

@@ -41,6 +41,14 @@ class CancelSchema(RequestSchema):
     reason = text_field(1000, load_default=None, allow_none=True)
 
 
+class CancelManySchema(CancelSchema):
+    """Executions that are to end, and why."""
+
+    execution_ids = fields.List(
+        fields.String(validate=validate.Length(1, 100)), required=True, validate=validate.Length(1, 500)
+    )
+
+
 class AgentSpecSchema(RequestSchema):
     """An agent to register."""
 
