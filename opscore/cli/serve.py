@@ -63,7 +63,7 @@ def serve(host: Optional[str], port: Optional[int], database: Optional[str]) -> 
 def _configure_logging(settings: Settings) -> None:
     from opscore.telemetry.logs import configure_logging
 
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format, settings.log_levels)
 
 
 @click.command()

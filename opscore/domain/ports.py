@@ -14,6 +14,7 @@ from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
+from opscore.domain.logs import LogEntry, LogPage, LogQuery
 from opscore.domain.overview import Bucket, Picture
 from opscore.domain.performance import Sample, SampleQuery
 from opscore.domain.surveys import Survey
@@ -315,6 +316,22 @@ class Store(Protocol):
     async def revoke_key(self, key_id: str, now: Instant) -> Key:
         """Revoke a key; again is no error. Raises NotFound."""
 
+    # the log
+    async def add_logs(self, entries: Sequence[LogEntry]) -> None:
+        """Keep entries whose ids rise above all that there are; what is urgent is written first."""
+
+    async def logs(self, query: LogQuery) -> LogPage:
+        """A page of the log."""
+
+    async def last_log(self) -> int:
+        """The id of the newest entry; 0 for an empty log."""
+
+    async def prune_logs(self, before: Instant, most: int, limit: int) -> int:
+        """Delete up to ``limit`` of the oldest entries: those before an instant, and those beyond the ``most`` newest.
+
+        How many went.
+        """
+
     # itself
     async def probe(self) -> Seconds:
         """Write and commit a little; how long that took in seconds."""
@@ -440,6 +457,19 @@ class WebMetrics(Protocol):
 
     async def scrape(self, accept: str, streams: int) -> Page:
         """All metrics, in the format that an Accept header prefers; ``streams`` are open."""
+
+
+# -- the log --------------------------------------------------------------------------------------
+
+
+class LogFeed(Protocol):
+    """Whoever keeps the log, as those who read it see it."""
+
+    def listening(self, on_change: Callable[[], object]) -> ContextManager[None]:
+        """Have ``on_change`` called after entries were written, within the block. It must be quick."""
+
+    async def settle(self) -> None:
+        """Return when all that was logged before can be read."""
 
 
 # -- running executions ---------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from opscore.engine.slots import Slots
 from opscore.engine.surveyor import survey_agents, survey_waits
 from opscore.engine.waiters import Waiters
 from opscore.engine.witnesses import Witnesses
+from opscore.telemetry import context
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ class Engine:
             agent_id=execution.agent_id,
             caller=execution.caller,
         )
+        run.request_id = context.bound().get("request_id")
         now = execution.created_at
         if self._queue.length or len(self._conductor.runs) >= self._limits.open_runs:
             if self._queue.length >= self._limits.queued:

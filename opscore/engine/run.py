@@ -169,6 +169,7 @@ class Run:
         "held",
         "priority",
         "progress",
+        "request_id",
         "seq",
         "started_at",
         "steps",
@@ -195,6 +196,8 @@ class Run:
         self.seq = seq
         self.agent_id = agent_id
         """The agent that a session was triggered for."""
+        self.request_id: Optional[str] = None
+        """The request that started it, while the process that took it lives: for the log."""
         self.held: dict[str, str] = {}
         """Slots for calls that have yet to leave: the agent, by node."""
         self.started_at: Optional[Instant] = None

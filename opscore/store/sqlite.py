@@ -18,7 +18,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, TypeVar
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, TypeVar, Union
 
 import aiosqlite
 
@@ -31,7 +31,7 @@ from opscore.store.migrate import migrate
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Params = Mapping[str, Any]
+Params = Union[Mapping[str, Any], Sequence[Any]]
 Write = tuple[str, Params, bool]
 """A statement, its parameters, and whether it must touch exactly one row."""
 
@@ -78,6 +78,7 @@ class Database:
         self._on_fatal = on_fatal
         self._lock = None if path == ":memory:" else FileLock(path)
         self._queue: deque[tuple[Sequence[Write], asyncio.Future[None]]] = deque()
+        self._patient: deque[tuple[Sequence[Write], asyncio.Future[None]]] = deque()
         self._wake: Optional[asyncio.Future[None]] = None
         self._closing = False
         self._dead: Optional[Fatal] = None
@@ -149,16 +150,17 @@ class Database:
 
     # -- writing -------------------------------------------------------------------------------
 
-    def write(self, unit: Sequence[Write]) -> asyncio.Future[None]:
+    def write(self, unit: Sequence[Write], *, is_patient: bool = False) -> asyncio.Future[None]:
         """Queue a unit at once; the result says when it is durable, or why it was not written.
 
-        The unit is written whether or not anybody still waits for it.
+        The unit is written whether or not anybody still waits for it. Of patient ones at most one is in a commit, after
+        all others: it costs them no commit of its own, and what is urgent never waits for more than one.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._dead or self._closing:
             future.set_exception(self._dead or StoreError("The store is closed."))
             return future
-        self._queue.append((unit, future))
+        (self._patient if is_patient else self._queue).append((unit, future))
         self._ring()
         return future
 
@@ -168,12 +170,14 @@ class Database:
 
     async def _write_forever(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._queue or not self._closing:
-            if not self._queue:
+        while self._queue or self._patient or not self._closing:
+            if not self._queue and not self._patient:
                 self._wake = loop.create_future()
                 await self._wake
                 continue
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), _MOST_UNITS))]
+            if self._patient:
+                batch.append(self._patient.popleft())
             watchdog = loop.call_later(self._timeout, self._die, "The database has not answered in time.")
             began = time.monotonic()
             try:
@@ -256,7 +260,7 @@ class Database:
     @property
     def figures(self) -> Mapping[str, float]:
         """Commits and units written since the start, and units that wait."""
-        return {"commits": self._commits, "units": self._units, "waiting": len(self._queue)}
+        return {"commits": self._commits, "units": self._units, "waiting": len(self._queue) + len(self._patient)}
 
     def sizes(self) -> Mapping[str, int]:
         """Bytes of the file and of its log, and free on their disk; empty in memory. Asks the disk, which may take."""

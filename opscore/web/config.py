@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Callable, Optional
 
 import attrs
 from aiohttp import web
@@ -26,6 +26,8 @@ class WebConfig:
     body_timeout: Seconds = 30.0
     rate_limit: float = 0.0
     max_streams: int = 1000
+    discretion: Callable[[str], str] = lambda text: text
+    """Gives a text without the secrets that are known, for what an error says of what was asked."""
 
 
 CONFIG: web.AppKey[WebConfig] = web.AppKey("config", WebConfig)

@@ -10,10 +10,11 @@ from typing import Any, Awaitable, Callable, Optional
 
 from aiohttp import web
 
-from opscore.domain.errors import Invalid, OpsCoreError, StoreError
+from opscore.domain.errors import Forbidden, Invalid, OpsCoreError, StoreError, Unauthenticated
 from opscore.domain.instants import SECOND, Seconds
 from opscore.domain.ports import Served
 from opscore.domain.tracing import TraceContext, read_context
+from opscore.telemetry import context
 from opscore.web.auth import bare_path, check_host, check_key
 from opscore.web.config import CONFIG, METRICS, TRACER
 from opscore.web.errors import answer_error, answer_http, problem
@@ -28,6 +29,7 @@ TRACE: Any = web.RequestKey("opscore_trace", object) if hasattr(web, "RequestKey
 """The span of whoever sent the request; None where there is none."""
 STARTED: Any = web.RequestKey("opscore_started", object) if hasattr(web, "RequestKey") else "opscore_started"
 """The execution that the request has started."""
+_LONGEST_PATH = 500
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -41,16 +43,19 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     trace_id = made[16:] if caller is None else caller.trace_id
     request[REQUEST_ID], request[TRACE], request[TRACE_ID] = request_id, caller, trace_id
     began = time.monotonic()
+    bound = context.begin(request_id=request_id, trace_id=trace_id)
     try:
         answer = await _answer(request, handler, request_id, trace_id)
+        is_stream = answer.prepared
+        if not is_stream:  # a stream sent its headers, with these, long ago
+            answer.headers["X-Request-ID"] = request_id
+            answer.headers["X-Trace-ID"] = trace_id
+        _tell(request, answer.status, time.monotonic() - began, lasts=is_stream)
     except web.HTTPException as redirect:
         _tell(request, redirect.status, time.monotonic() - began)
         raise
-    is_stream = answer.prepared
-    if not is_stream:  # a stream sent its headers, with these, long ago
-        answer.headers["X-Request-ID"] = request_id
-        answer.headers["X-Trace-ID"] = trace_id
-    _tell(request, answer.status, time.monotonic() - began, lasts=is_stream)
+    finally:
+        context.release(bound)
     return answer
 
 
@@ -73,6 +78,15 @@ def _tell(request: web.Request, status: int, seconds: Seconds, *, lasts: bool = 
     tracer = request.app[TRACER]
     if tracer is not None:
         tracer.answered(_served(request, pattern, status, seconds))
+    level = logging.DEBUG if status < 500 else logging.WARNING
+    if log.isEnabledFor(level):
+        facts = {**_facts(request), "status": status, "duration_ms": round(seconds * 1000, 3)}
+        log.log(level, "request.answered", extra=facts)
+
+
+def _facts(request: web.Request) -> dict[str, Any]:
+    """Who asks for what. The query stays out: what people put there is their own."""
+    return {"method": request.method, "path": request.path[:_LONGEST_PATH], "client": request.remote}
 
 
 def _served(request: web.Request, pattern: Optional[str], status: int, seconds: Seconds) -> Served:
@@ -116,9 +130,12 @@ async def _answer(request: web.Request, handler: Handler, request_id: str, trace
         return answer_http(error, request_id, trace_id)
     except OpsCoreError as error:
         if isinstance(error, StoreError):
-            log.warning("request.store_failed", extra={"request_id": request_id, "reason": str(error)})
-        return answer_error(error, request_id, trace_id)
+            log.warning("request.store_failed", extra={"reason": str(error), "error_code": error.error_code})
+        elif isinstance(error, (Unauthenticated, Forbidden)) and log.isEnabledFor(logging.INFO):
+            facts = {**_facts(request), "error_code": error.error_code, "reason": error.message}
+            log.info("request.refused", extra=facts)
+        return answer_error(error, request_id, trace_id, request.app[CONFIG].discretion)
     except Exception:
-        log.exception("request.failed", extra={"request_id": request_id, "path": request.path})
+        log.exception("request.failed", extra=_facts(request))
         detail = "Something went wrong here; the server's log has it."
         return problem(500, "INTERNAL_ERROR", detail, request_id, trace_id)

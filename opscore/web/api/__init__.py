@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from opscore.web.api import agents, events, executions, feed, flows, insight, keys, system
+from opscore.web.api import agents, events, executions, feed, flows, insight, keys, logs, system
 from opscore.web.auth import API_PREFIX
 
 ROUTES: tuple[web.RouteDef, ...] = (
@@ -15,6 +15,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *flows.ROUTES,
     *insight.ROUTES,
     *keys.ROUTES,
+    *logs.ROUTES,
     *system.ROUTES,
 )
 
