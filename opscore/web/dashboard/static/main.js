@@ -2,7 +2,7 @@
 import { html, render, useEffect } from "./core/html.js";
 import { get } from "./core/api.js";
 import { go, href, route, visits } from "./core/router.js";
-import { refused, signIn, key, who } from "./core/session.js";
+import { key, refused, who } from "./core/session.js";
 import { Frame, PAGES } from "./parts/frame.js";
 import { Empty, Failed, Loading } from "./parts/states.js";
 import { PageHead } from "./parts/small.js";

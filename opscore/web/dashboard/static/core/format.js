@@ -4,11 +4,10 @@ const EXACT = new Intl.DateTimeFormat(undefined, {
   year: "numeric", month: "short", day: "numeric",
   hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, timeZoneName: "short",
 });
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const PRECISE = new Intl.DateTimeFormat(undefined, {
-  hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false,
+  hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23",
 });
-const MINUTE = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
+const MINUTE = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const DAY = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
 const WHOLE = new Intl.NumberFormat();
 const SHORT = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
@@ -16,7 +15,6 @@ const SHORT = new Intl.NumberFormat(undefined, { notation: "compact", maximumFra
 export const NOTHING = "–";
 
 export const exactTime = (instant) => EXACT.format(new Date(instant));
-export const clockTime = (instant) => CLOCK.format(new Date(instant));
 export const preciseTime = (instant) => PRECISE.format(new Date(instant));
 export const minuteTime = (instant) => MINUTE.format(new Date(instant));
 export const dayTime = (instant) => `${DAY.format(new Date(instant))}, ${MINUTE.format(new Date(instant))}`;
@@ -48,9 +46,6 @@ export function duration(ms) {
   if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
   return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3600)} h`;
 }
-
-/** The telling end of an id: ours begin with the time, so the beginnings of neighbours look alike. */
-export const shortId = (id) => (id.length > 14 ? `${id.slice(0, 4)}…${id.slice(-6)}` : id);
 
 export const plural = (count, one, many = `${one}s`) => `${whole(count)} ${count === 1 ? one : many}`;
 

@@ -1,5 +1,6 @@
 // Data of the server in a component: read when its inputs change, refreshed when something happened, never twice at once.
-import { useEffect, useRef, useState } from "./html.js";
+import { get } from "./api.js";
+import { useEffect, useMemo, useRef, useState } from "./html.js";
 import { follow } from "./stream.js";
 
 const LEAST_BETWEEN = 1000;
@@ -88,4 +89,10 @@ export function useEvery(ms, action) {
     const timer = setInterval(() => document.hidden || latest.current(), ms);
     return () => clearInterval(timer);
   }, [ms]);
+}
+
+/** What to choose from, for a drop-down: the ids of all there are of something. */
+export function useNames(where, list, id, all) {
+  const { data } = useResource((signal) => get(where, {}, { signal }), []);
+  return useMemo(() => [{ id: "", title: all }, ...(data?.[list] ?? []).map((one) => ({ id: one[id], title: one[id] }))], [data]);
 }

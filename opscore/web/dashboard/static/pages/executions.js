@@ -2,7 +2,7 @@
 import { html, useEffect, useMemo, useRef, useState } from "../core/html.js";
 import { get, post } from "../core/api.js";
 import { plural } from "../core/format.js";
-import { useResource, useStream } from "../core/resource.js";
+import { useNames, useResource, useStream } from "../core/resource.js";
 import { href, route, setQuery } from "../core/router.js";
 import { mayWrite } from "../core/session.js";
 import { Confirm } from "../parts/dialogs.js";
@@ -12,6 +12,7 @@ import { Table, counted } from "../parts/table.js";
 import { complain, say } from "../parts/toasts.js";
 
 const PAGE = 100;
+const OLDER = 250;
 const MOST_AT_ONCE = 500;
 const OPEN = new Set(["pending", "running", "paused"]);
 const STATUSES = [
@@ -110,16 +111,11 @@ function Note({ row }) {
   return html`<span class="mono faint" title="input">${given}</span>`;
 }
 
-function useNames(where, list, id, all) {
-  const { data } = useResource((signal) => get(where, {}, { signal }), []);
-  return useMemo(() => [{ id: "", title: all }, ...(data?.[list] ?? []).map((one) => ({ id: one[id], title: one[id] }))], [data]);
-}
-
 // All pages that were read, as one list. The first one is read again when something happened; what was read of the
 // others stays, and follows the events.
 function usePages(query, age, inputs) {
   const since = useMemo(() => (age ? new Date(Date.now() - Number(age) * 1000).toISOString() : ""), inputs);
-  const ask = (cursor, signal) => get("/executions", { ...query, created_after: since, cursor, limit: PAGE }, { signal });
+  const ask = (cursor, signal) => get("/executions", { ...query, created_after: since, cursor, limit: cursor ? OLDER : PAGE }, { signal });
   const first = useResource((signal) => ask(undefined, signal), inputs);
   const [known, setKnown] = useState({ rows: [], cursor: null });
   const busy = useRef(false);

@@ -1,9 +1,9 @@
 // One flow: its graph, its versions, and a form to start it.
-import { html, useEffect, useMemo, useRef, useState } from "../core/html.js";
+import { html, useMemo, useRef, useState } from "../core/html.js";
 import { get, path, post } from "../core/api.js";
 import { plural } from "../core/format.js";
 import { useResource, useStream } from "../core/resource.js";
-import { go, href, route, setQuery } from "../core/router.js";
+import { go, href, route } from "../core/router.js";
 import { mayWrite } from "../core/session.js";
 import { Editor, readJson } from "../parts/editor.js";
 import { Graph } from "../parts/graph.js";

@@ -1,5 +1,5 @@
 // All flows, with how they did of late.
-import { html, useMemo, useState } from "../core/html.js";
+import { html, useMemo } from "../core/html.js";
 import { get } from "../core/api.js";
 import { NOTHING, duration, percent, plural, short } from "../core/format.js";
 import { useEvery, useResource } from "../core/resource.js";

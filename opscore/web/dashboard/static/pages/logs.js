@@ -1,7 +1,6 @@
 // The server's log, as it is written.
-import { html, useMemo } from "../core/html.js";
-import { get } from "../core/api.js";
-import { useResource } from "../core/resource.js";
+import { html } from "../core/html.js";
+import { useNames } from "../core/resource.js";
 import { route, setQuery } from "../core/router.js";
 import { LogLines } from "../parts/loglines.js";
 import { Choice, PageHead, Search } from "../parts/small.js";
@@ -27,9 +26,4 @@ export function Logs() {
     </div>
     <${LogLines} query=${query} inputs=${inputs} empty=${filtered ? "Nothing matches these filters; new lines that do appear here." : "New lines appear here as they are written."} />
   </div>`;
-}
-
-function useNames(where, list, id, all) {
-  const { data } = useResource((signal) => get(where, {}, { signal }), []);
-  return useMemo(() => [{ id: "", title: all }, ...(data?.[list] ?? []).map((one) => ({ id: one[id], title: one[id] }))], [data]);
 }

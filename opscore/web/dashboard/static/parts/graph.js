@@ -9,7 +9,7 @@ import { curve, layout } from "./layout.js";
 import { sign, tone } from "./states.js";
 
 const WIDE = { along: 168, across: 50, gapAlong: 38, gapAcross: 16, down: false };
-const TALL = { along: 50, across: 146, gapAlong: 32, gapAcross: 12, down: true };
+const TALL = { along: 50, across: 158, gapAlong: 32, gapAcross: 12, down: true };
 const NARROW = 620;
 const DRAW_ALL = 150;
 const FAR = 0.5;

@@ -1,8 +1,8 @@
 // Small pieces that many pages share.
 import { html, useEffect, useRef, useState } from "../core/html.js";
 import { now } from "../core/clock.js";
-import { NOTHING, duration, exactTime, relative, shortId } from "../core/format.js";
-import { href, isLanding } from "../core/router.js";
+import { NOTHING, duration, exactTime, relative } from "../core/format.js";
+import { isLanding } from "../core/router.js";
 import { bind } from "../core/keyboard.js";
 import { Icon } from "./icons.js";
 import { say } from "./toasts.js";
@@ -57,11 +57,6 @@ export async function toClipboard(text) {
     area.remove();
     return done;
   }
-}
-
-/** A link to an execution. */
-export function ExecutionLink({ id, children }) {
-  return html`<a href=${href("executions", id)} class=${children ? "" : "mono"} title=${id}>${children ?? shortId(id)}</a>`;
 }
 
 /** An address of somebody else's: a link only where it is http(s). */

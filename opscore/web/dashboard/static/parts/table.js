@@ -8,7 +8,7 @@ import { whole } from "../core/format.js";
 import { Icon } from "./icons.js";
 
 const SPARE = 6;
-const NEAR_END = 20;
+const NEAR_END = 60;
 
 /** A table.
  *
