@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage lint format types check bench bench-quick build clean
+.PHONY: help setup demo test coverage lint format types check screenshots bench bench-quick build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ types: ## Check the types
 
 check: lint types test ## Everything CI checks: lint, types and tests
 
+screenshots: ## Write pictures of each page of the dashboard to screenshots/ (needs Chromium)
+	$(PYTHON) tests/browser/screenshots.py
+
 bench: ## Measure throughput, latency, scale and memory beside the floor (takes minutes)
 	$(PYTHON) benchmarks/run.py all
 
@@ -48,6 +51,6 @@ build: ## Build both distributions into dist/
 	$(PYTHON) -m build --outdir dist client
 
 clean: ## Remove what tools and builds left behind
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf build dist screenshots .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 	rm -rf *.egg-info client/*.egg-info client/build client/dist
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

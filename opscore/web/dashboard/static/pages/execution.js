@@ -67,6 +67,7 @@ function Known({ execution, id }) {
       facts.trace_id && ["Trace", html`<${Copy} text=${facts.trace_id} label="trace id">${facts.trace_id.slice(0, 8)}…</${Copy}>`],
     ]} />
     ${facts.status === "failed" && html`<${FailedWith} facts=${facts} />`}
+    ${facts.status === "cancelled" && facts.error_message && html`<div class="callout tone-rest" data-testid="cancelled"><${Icon} name="cancelled" /><div class="body"><p>${facts.error_message}</p></div></div>`}
     ${isOpen && why.data && html`<${Why} why=${why.data} />`}
     <${Tabs} label="Parts of the execution" tabs=${TABS.map((one) => (one.id === "events" ? { ...one, count: events.length || undefined } : one))} value=${tab} onChoose=${setTab} />
     <${TabPanel} tab=${tab} fill=${tab === "events" || tab === "logs"}>

@@ -101,7 +101,7 @@ const COLUMNS = [
 ];
 
 function Note({ row }) {
-  if (row.error_code) return html`<span title=${row.error_message}><span class=${row.status === "failed" ? "bad-text" : "muted"}>${row.error_code}</span> <span class="muted">${row.error_message}</span></span>`;
+  if (row.error_code) return html`<span title=${row.error_message}>${row.status === "failed" && html`<span class="bad-text">${row.error_code}</span> `}<span class="muted">${row.error_message}</span></span>`;
   const [wait] = row.waiting;
   if (wait) {
     const more = row.waiting.length > 1 ? ` and ${row.waiting.length - 1} more` : "";

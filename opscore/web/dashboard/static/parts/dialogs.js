@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from "../core/html.js";
 import { Icon } from "./icons.js";
 
 /** A dialog while it is rendered. */
-export function Dialog({ title, onClose, children, wide = false, testid }) {
+export function Dialog({ title, onClose, children, wide = false, testid, done }) {
   const place = useRef(null);
   useEffect(() => {
     const opener = document.activeElement;
@@ -11,9 +11,10 @@ export function Dialog({ title, onClose, children, wide = false, testid }) {
     dialog.showModal();
     return () => {
       dialog.close();
-      // What opened it may be gone by now: what it was for is done.
+      // What opened it is gone, or soon will be, when what it was for is done.
       requestAnimationFrame(() => {
-        if (document.activeElement === document.body) (opener.isConnected ? opener : document.getElementById("page-title"))?.focus();
+        if (done?.current || !opener.isConnected) document.getElementById("page-title")?.focus();
+        else if (document.activeElement === document.body) opener.focus();
       });
     };
   }, []);
@@ -28,19 +29,21 @@ export function Confirm({ title, text, action, dismiss = "Keep it", reason, act,
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
   const given = useRef(null);
+  const done = useRef(false);
   const submit = async (event) => {
     event.preventDefault();
     setBusy(true);
     setError(null);
     try {
       await act(given.current?.value.trim() ?? "");
+      done.current = true;
       onClose();
     } catch (problem) {
       setError(problem);
       setBusy(false);
     }
   };
-  return html`<${Dialog} title=${title} onClose=${onClose} testid="confirm">
+  return html`<${Dialog} title=${title} onClose=${onClose} testid="confirm" done=${done}>
     <form class="dialog-form" onSubmit=${submit}>
       <h2>${title}</h2>
       <p class="muted">${text}</p>

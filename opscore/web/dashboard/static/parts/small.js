@@ -129,6 +129,11 @@ export function Choice({ label, options, value, onChoose }) {
 /** Tabs; the arrow keys go from one to the next. */
 export function Tabs({ label, tabs, value, onChoose }) {
   const list = useRef(null);
+  // On a phone the tabs scroll sideways: the chosen one is brought into sight, without moving the page.
+  useEffect(() => {
+    const tab = list.current.querySelector(`#tab-${value}`);
+    if (tab) list.current.scrollLeft = tab.offsetLeft - list.current.offsetLeft - (list.current.clientWidth - tab.offsetWidth) / 2;
+  }, [value]);
   const keyed = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
