@@ -17,6 +17,7 @@ REQUIRES = [
 # Spans by OpenTelemetry, sent by OTLP over HTTP; 1.41 is the newest for Python 3.9.
 OTEL = ["opentelemetry-sdk>=1.41,<2", "opentelemetry-exporter-otlp-proto-http>=1.33,<2"]
 MIGRATIONS = "opscore.store.migrations"
+DASHBOARD = ("web/dashboard/static/*", "web/dashboard/static/*/*")
 EXAMPLES = {f"opscore.cli.examples.{name}": f"examples/{name}" for name in ("agentkit", "credit_analysis")}
 
 setup(
@@ -31,7 +32,7 @@ setup(
     packages=[*find_packages(include=["opscore", "opscore.*"]), MIGRATIONS, *EXAMPLES],
     package_dir={MIGRATIONS: "migrations", **EXAMPLES},
     package_data={
-        "opscore": ["py.typed", "store/sql/*.sql", "web/docs/static/*"],
+        "opscore": ["py.typed", "store/sql/*.sql", "web/docs/static/*", *DASHBOARD],
         MIGRATIONS: ["*.sql"],
         **{package: ["*.yaml", "*.json", "*.md"] for package in EXAMPLES},
     },

@@ -1,6 +1,8 @@
 """Measure Ops-Core beside the floor, in one run, and print a table.
 
-    python benchmarks/run.py [throughput fanout latency reports scale history memory idle readers sdk | all] [--quick]
+    python benchmarks/run.py [NAME ...] [--quick]
+
+Names: throughput fanout latency reports scale history memory idle readers sdk logs, or all.
 
 Floor and system take turns; figures are medians, and what counts are their ratios: the machine is noisy.
 """
@@ -267,6 +269,33 @@ async def sdk(agent: str, quick: bool) -> list[Row]:
     return [*rows, ("SDK: the end of an execution is known after, p50 ms", "", f"{late:.1f}", "(<= 20)")]
 
 
+async def logs(agent: str, quick: bool) -> list[Row]:
+    """The log at its usual level, written as JSON and kept in the store, against the log at ERROR and not kept."""
+    count, rounds = (600, 1) if quick else (2000, 11)
+    off = {"OPSCORE_LOG_LEVEL": "ERROR", "OPSCORE_LOG_KEEP": "0", "OPSCORE_LOG_FORMAT": "json"}
+    rows: list[Row] = []
+    for level in ("INFO", "DEBUG"):
+        on = {"OPSCORE_LOG_LEVEL": level, "OPSCORE_LOG_FORMAT": "json"}
+        rates: tuple[list[float], list[float]] = ([], [])
+        costs: tuple[list[float], list[float]] = ([], [])
+        async with systems.opscore(agent, **off) as quiet, systems.opscore(agent, **on) as telling:
+            for system in (quiet, telling):
+                await rate(system, "chain-3", 300, 64)
+            for turn in range(rounds):
+                for which in (0, 1) if turn % 2 else (1, 0):
+                    system = (quiet, telling)[which]
+                    cpu = system.cpu()
+                    rates[which].append(await rate(system, "chain-3", count, 64))
+                    costs[which].append((system.cpu() - cpu) / count * 1e6)
+        (a, b), (c, d) = map(statistics.median, rates), map(statistics.median, costs)
+        aim = " (>= 0.94)" if level == "INFO" else ""
+        rows.append(
+            (f"log at {level}, kept, against none: executions/s", f"{a:.0f} (none)", f"{b:.0f}", f"{b / a:.3f}{aim}")
+        )
+        rows.append(("the same: CPU of the server an execution, us", f"{c:.0f} (none)", f"{d:.0f}", f"{d / c:.3f}"))
+    return rows
+
+
 def _written(pid: int) -> int:
     lines = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
@@ -274,7 +303,7 @@ def _written(pid: int) -> int:
 
 MEASURES: dict[str, Measure] = {
     measure.__name__: measure
-    for measure in (throughput, fanout, latency, reports, scale, history, memory, idle, readers, sdk)
+    for measure in (throughput, fanout, latency, reports, scale, history, memory, idle, readers, sdk, logs)
 }
 
 

@@ -7,9 +7,9 @@ import os
 import socket
 import sys
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import Any, AsyncIterator
+from typing import Any, AsyncIterator, Optional
 
 import aiohttp
 import attrs
@@ -70,11 +70,18 @@ class System:
 
 
 @asynccontextmanager
-async def process(*arguments: str, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """A Python process and, if it says ``ready <port>``, that port; killed at the end."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, env={**os.environ, **environment}
-    )
+async def process(
+    *arguments: str, log: Optional[str] = None, **environment: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """A Python process and, if it says ``ready <port>``, that port; killed at the end. ``log`` takes its stderr."""
+    with open(log, "ab") if log else nullcontext() as stderr:  # noqa: PTH123, ASYNC230 - before anything is measured
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            env={**os.environ, **environment},
+        )
     try:
         port = 0
         if arguments[0].endswith(".py"):
@@ -121,21 +128,23 @@ async def opscore(agent_url: str, **environment: str) -> AsyncIterator[System]:
     with tempfile.TemporaryDirectory() as directory:
         arguments = ("-m", "opscore", "serve", "--port", str(port), "--database", f"{directory}/opscore.db")
         settings = {"OPSCORE_LOG_LEVEL": "WARNING", **environment}
-        async with process(*arguments, **settings) as (child, _), _session() as session:
+        log = f"{directory}/opscore.log"
+        async with process(*arguments, log=log, **settings) as (child, _), _session() as session:
             system = System(f"http://127.0.0.1:{port}", child.pid, directory, session, agent_url)
-            await _ready(system)
+            await _ready(system, Path(log))
             await _define(system, agent_url)
             yield system
 
 
-async def _ready(system: System) -> None:
+async def _ready(system: System, log: Path) -> None:
     for _ in range(500):
         try:
             await system.get("/health")
             return
         except aiohttp.ClientError:
             await asyncio.sleep(0.02)
-    raise RuntimeError("Ops-Core did not start")
+    said = log.read_text()  # noqa: ASYNC240 - nothing is measured any more
+    raise RuntimeError(f"Ops-Core did not start: {said[-2000:]}")
 
 
 async def _define(system: System, agent_url: str) -> None:

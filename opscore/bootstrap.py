@@ -27,15 +27,22 @@ from opscore.operations import (
     Flows,
     Insight,
     Keys,
+    Logs,
     Operations,
     Overview,
     Sessions,
     Webhook,
     definitions,
 )
-from opscore.protocols import AgentKit, Handler, open_protocols
+from opscore.protocols import AgentKit, Discretion, Handler, open_protocols
 from opscore.settings import Settings, check_settings
-from opscore.store import migrate_database, open_store
+from opscore.store import SqlStore, migrate_database, open_store
+from opscore.telemetry.keeper import Keeping, open_keeper
+from opscore.telemetry.logs import open_logs
+from opscore.telemetry.metrics import Metrics, Sources
+from opscore.telemetry.observer import LogObserver
+from opscore.telemetry.pipeline import Pipeline
+from opscore.telemetry.secrets import Secrets
 from opscore.telemetry.traces import open_traces
 from opscore.version import __version__
 from opscore.web.app import WebConfig, make_app
@@ -72,12 +79,30 @@ class Parts:
 
 @asynccontextmanager
 async def running_parts(
-    settings: Settings, local_agents: Optional[LocalAgents] = None, on_fatal: Optional[OnFatal] = None
+    settings: Settings,
+    local_agents: Optional[LocalAgents] = None,
+    on_fatal: Optional[OnFatal] = None,
+    metrics: Optional[Metrics] = None,
 ) -> AsyncIterator[Parts]:
     """Build every part and tie them together; close them in the opposite order."""
     check_settings(settings)
+    with open_logs() as pipeline:
+        _keep_secret(settings, pipeline.secrets)
+        async with _parts(settings, pipeline, local_agents, on_fatal, metrics) as parts:
+            yield parts
+
+
+@asynccontextmanager
+async def _parts(
+    settings: Settings,
+    pipeline: Pipeline,
+    local_agents: Optional[LocalAgents],
+    on_fatal: Optional[OnFatal],
+    metrics: Optional[Metrics],
+) -> AsyncIterator[Parts]:
     from_files = await _flow_files(settings)
     clock = SystemClock()
+    metrics = metrics or Metrics(__version__, clock)
     limits = Limits(
         calls=settings.max_calls,
         open_runs=settings.max_open_runs,
@@ -102,8 +127,13 @@ async def running_parts(
     )
     async with (
         open_store(
-            settings.database_path, now=clock.now(), timeout=settings.database_timeout, on_fatal=on_fatal or _report
+            settings.database_path,
+            now=clock.now(),
+            timeout=settings.database_timeout,
+            on_fatal=on_fatal or _report,
+            observer=metrics.store,
         ) as store,
+        open_keeper(store, pipeline, clock, _keeping(settings)) as keeper,
         open_traces(__version__, store.agent_now) as spans,
         open_protocols(
             settings.agent_networks,
@@ -111,10 +141,12 @@ async def running_parts(
             local_agents,
             agentkit=(settings.agentkit_api_url, settings.agentkit_api_key),
             probe_timeout=settings.probe_timeout,
+            discretion=Discretion(pipeline.secrets.add_address, pipeline.secrets.mask_known),
         ) as protocols,
         open_engine(
-            store, protocols, clock, limits, _directory(settings, protocols), _observers(spans), spans
+            store, protocols, clock, limits, _directory(settings, protocols), _observers(metrics, spans), spans
         ) as engine,
+        metrics.watching(_sources(store, engine, lambda: {**pipeline.lost, "store": keeper.lost})),
     ):
         keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
         if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
@@ -138,6 +170,7 @@ async def running_parts(
                 flows=flows,
                 insight=Insight(store, engine, protocols, clock, _capacity(settings)),
                 keys=keys,
+                logs=Logs(store, keeper),
                 overview=Overview(store, engine, clock),
             ),
             engine,
@@ -155,9 +188,34 @@ def _capacity(settings: Settings) -> Capacity:
     )
 
 
-def _observers(spans: Optional[Observer]) -> Sequence[Observer]:
+def _observers(metrics: Metrics, spans: Optional[Observer]) -> Sequence[Observer]:
     """Whoever is told what the engine does."""
-    return () if spans is None else (spans,)
+    observers: list[Observer] = [LogObserver(), metrics.engine]
+    return observers if spans is None else [*observers, spans]
+
+
+def _keeping(settings: Settings) -> Keeping:
+    return Keeping(most=settings.log_keep, retention=settings.log_retention, prune_interval=settings.prune_interval)
+
+
+def _keep_secret(settings: Settings, secrets: Secrets) -> None:
+    """Nothing that the settings hold in confidence is to be logged, whatever it is met in."""
+    secrets.add(*[one for one in (settings.api_key, settings.webhook_secret, settings.agentkit_api_key) if one])
+    for address in (settings.agentkit_api_url, settings.database):
+        if address is not None:
+            secrets.add_address(address)
+
+
+def _sources(store: SqlStore, engine: Engine, dropped_lines: Callable[[], Mapping[str, int]]) -> Sources:
+    """What a scrape of the metrics looks at."""
+    return Sources(
+        survey=engine.survey,
+        totals=store.totals,
+        figures=lambda: store.figures,
+        sizes=store.sizes,
+        is_agent=lambda agent_id: store.agent_now(agent_id) is not None,
+        dropped_lines=dropped_lines,
+    )
 
 
 def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:
@@ -204,10 +262,11 @@ def create_app(
         on_fatal: Called with the reason when the store has died and the process should end.
     """
     engines: list[Engine] = []
+    metrics = Metrics(__version__, SystemClock())
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Operations]:
-        async with running_parts(settings, local_agents, on_fatal) as parts:
+        async with running_parts(settings, local_agents, on_fatal, metrics) as parts:
             engines.append(parts.engine)
             app[TRACER] = parts.tracer
             yield parts.operations
@@ -216,7 +275,9 @@ def create_app(
         for engine in engines:
             engine.refuse()
 
-    app = make_app(_web_config(settings), opened)
+    secrets = Secrets()
+    _keep_secret(settings, secrets)
+    app = make_app(_web_config(settings, secrets), opened, metrics)
     app.on_shutdown.append(refuse)
     app[ENGINES] = engines
     return app
@@ -226,7 +287,7 @@ ENGINES: web.AppKey[list[Engine]] = web.AppKey("engines", list)
 """The engine of a started application, for whoever stops it."""
 
 
-def _web_config(settings: Settings) -> WebConfig:
+def _web_config(settings: Settings, secrets: Secrets) -> WebConfig:
     return WebConfig(
         version=__version__,
         is_loopback=settings.is_loopback,
@@ -235,6 +296,7 @@ def _web_config(settings: Settings) -> WebConfig:
         body_timeout=settings.body_timeout,
         rate_limit=settings.rate_limit,
         max_streams=settings.max_streams,
+        discretion=secrets.mask_known,
     )
 
 

@@ -16,6 +16,9 @@ from environs import Env, EnvError
 from opscore.domain.errors import Invalid
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+_MAY_BE_0 = ("log_keep",)
 
 
 def _setting(variable: str, default: Any, meaning: str, *, parse: str = "str") -> Any:
@@ -43,6 +46,21 @@ class Settings:
     agentkit_api_key: Optional[str] = _setting("AGENTKIT_API_KEY", None, "key for AgentKit")
     log_level: str = _setting("OPSCORE_LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR")
     log_format: str = _setting("OPSCORE_LOG_FORMAT", "console", "json or console")
+    log_levels: tuple[str, ...] = _setting(
+        "OPSCORE_LOG_LEVELS",
+        (),
+        "other levels for some loggers (comma-separated), such as opscore.calls=DEBUG",
+        parse="list",
+    )
+    log_keep: int = _setting(
+        "OPSCORE_LOG_KEEP", 200_000, "log entries kept in the store for GET /logs; 0: none", parse="int"
+    )
+    log_retention: float = _setting(
+        "OPSCORE_LOG_RETENTION",
+        3 * 86_400.0,
+        "seconds that they are kept; 0: as long as there is room",
+        parse="float",
+    )
     flows_dir: Optional[str] = _setting(
         "OPSCORE_FLOWS_DIR", None, "directory of YAML and JSON flow definitions, loaded at start"
     )
@@ -221,8 +239,10 @@ def check_settings(settings: Settings) -> None:
         variable = field.metadata["variable"]
         if isinstance(value, float) and not 0 <= value < float("inf"):
             raise Invalid(f"{variable} must not be negative.")
-        if isinstance(value, int) and not isinstance(value, bool) and field.name != "port" and value < 1:
-            raise Invalid(f"{variable} must be at least 1.")
+        if isinstance(value, int) and not isinstance(value, bool) and field.name != "port":
+            least = 0 if field.name in _MAY_BE_0 else 1
+            if value < least:
+                raise Invalid(f"{variable} must be at least {least}.")
     for name in (
         "body_timeout",
         "node_timeout",
@@ -252,8 +272,12 @@ def _check_words(settings: Settings) -> None:
         raise Invalid("OPSCORE_PORT must be from 0 to 65535.")
     if not settings.database.startswith("sqlite:///") or not settings.database_path:
         raise Invalid("OPSCORE_DATABASE must look like sqlite:///path/to/opscore.db.")
-    if settings.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+    if settings.log_level.upper() not in LOG_LEVELS:
         raise Invalid("OPSCORE_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR.")
+    for given in settings.log_levels:
+        name, _, level = given.partition("=")
+        if not name.strip() or level.strip().upper() not in LOG_LEVELS:
+            raise Invalid(f"OPSCORE_LOG_LEVELS has {given[:60]!r}, which is not like opscore.calls=DEBUG.")
     if settings.log_format not in ("json", "console"):
         raise Invalid("OPSCORE_LOG_FORMAT must be json or console.")
     if settings.api_key is not None and not re.fullmatch(r"[\x21-\x7e]{8,200}", settings.api_key):

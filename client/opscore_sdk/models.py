@@ -150,7 +150,7 @@ class Execution(Model):
     updated_at: Optional[str]
     completed_at: Optional[str]
     execution_time: Optional[float]
-    trace_id: str
+    trace_id: Optional[str]
     """The trace (W3C Trace Context) that it and the calls to its agents belong to."""
     truncated: Optional[List[str]]
     result: Optional[Json]
@@ -204,6 +204,15 @@ class ExecutionPage(Model):
         return self._many("executions", Execution)
 
 
+class Timing(Model):
+    """Where a node's time went, in milliseconds; None where it is not known."""
+
+    __slots__ = ()
+    queue_ms: Optional[float]
+    call_ms: Optional[float]
+    commit_ms: Optional[float]
+
+
 class NodeResult(Model):
     """What a node was given and what it gave."""
 
@@ -219,11 +228,14 @@ class NodeResult(Model):
     error_message: Optional[str]
     error_code: Optional[str]
     execution_time_ms: Optional[float]
-    timing: Optional[Json]
-    """Where the time of its last attempt went: ``queue_ms``, ``call_ms`` and ``commit_ms``, None where unknown."""
     created_at: Optional[str]
     started_at: Optional[str]
     completed_at: Optional[str]
+
+    @property
+    def timing(self) -> Optional[Timing]:
+        """Where the time of its last attempt went."""
+        return self._one("timing", Timing)
 
 
 class ExecutionResults(Model):
@@ -310,6 +322,27 @@ class Cancelled(Model):
     message: str
     execution_id: str
     status: str
+
+
+class Refused(Model):
+    """An execution that could not be cancelled, and why."""
+
+    __slots__ = ()
+    execution_id: str
+    error_code: str
+    message: str
+
+
+class CancelledMany(Model):
+    """The answer to a cancellation of many."""
+
+    __slots__ = ()
+    cancelled: List[str]
+
+    @property
+    def refused(self) -> List[Refused]:
+        """Those that could not be cancelled."""
+        return self._many("refused", Refused)
 
 
 class Flow(Model):

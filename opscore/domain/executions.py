@@ -215,6 +215,14 @@ class Started:
 
 
 @attrs.frozen
+class Waited:
+    """A wait that is over: what for, and since when."""
+
+    reason: WaitReason
+    since: Instant
+
+
+@attrs.frozen
 class StepStarted:
     """A call to an agent is about to leave: the intent."""
 
@@ -228,6 +236,8 @@ class StepStarted:
     """Set when the agent is one that answers later: until when it holds the task."""
     lost: Optional[Attempt] = None
     """The attempt before, where its call was lost with the process that made it."""
+    waited: Optional[Waited] = None
+    """What the step waited for last, if it did."""
 
 
 @attrs.frozen
@@ -271,6 +281,8 @@ class StepWaits:
     """The agent whose task this ends."""
     failed: Optional[Attempt] = None
     """The attempt that makes it wait, where one does."""
+    waited: Optional[Waited] = None
+    """What the step waited for until now, if for something else."""
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Collection, ContextManager, Mapping, Optional, Protocol, Sequence
+from typing import Callable, Collection, ContextManager, Literal, Mapping, Optional, Protocol, Sequence
 
 import attrs
 
@@ -14,8 +14,10 @@ from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
+from opscore.domain.logs import LogEntry, LogPage, LogQuery
 from opscore.domain.overview import Bucket, Picture
 from opscore.domain.performance import Sample, SampleQuery
+from opscore.domain.surveys import Survey
 from opscore.domain.tasks import OpenTask
 from opscore.domain.tracing import SAMPLED, TraceContext, execution_span, trace_of
 
@@ -122,6 +124,8 @@ class ExecutionTotals:
     paused: int = 0
     seconds: float = 0.0
     """Summed run time of the ended ones, in seconds."""
+    oldest_pending_at: Optional[Instant] = None
+    """When the first of the pending ones was accepted."""
     last_created_at: Optional[Instant] = None
 
 
@@ -150,6 +154,10 @@ class Proof:
 
     signature: str
     expires_at: Instant
+
+
+Refusal = Literal["stale", "taken", "full", "failed"]
+"""Why a unit was not written: it built on another state, a unique value exists, no room, anything else."""
 
 
 class Store(Protocol):
@@ -308,6 +316,22 @@ class Store(Protocol):
     async def revoke_key(self, key_id: str, now: Instant) -> Key:
         """Revoke a key; again is no error. Raises NotFound."""
 
+    # the log
+    async def add_logs(self, entries: Sequence[LogEntry]) -> None:
+        """Keep entries whose ids rise above all that there are; what is urgent is written first."""
+
+    async def logs(self, query: LogQuery) -> LogPage:
+        """A page of the log."""
+
+    async def last_log(self) -> int:
+        """The id of the newest entry; 0 for an empty log."""
+
+    async def prune_logs(self, before: Instant, most: int, limit: int) -> int:
+        """Delete up to ``limit`` of the oldest entries: those before an instant, and those beyond the ``most`` newest.
+
+        How many went.
+        """
+
     # itself
     async def probe(self) -> Seconds:
         """Write and commit a little; how long that took in seconds."""
@@ -394,6 +418,60 @@ class Served:
     """The execution that it has started."""
 
 
+class StoreObserver(Protocol):
+    """Told what the store does, on the hot path."""
+
+    def committed(self, units: int, seconds: Seconds) -> None:
+        """So many units were written in one transaction, which took that many seconds."""
+
+    def refused(self, reason: Refusal) -> None:
+        """A unit was not written."""
+
+    def read(self, seconds: Seconds) -> None:
+        """An answer was read, that many seconds after it was asked for."""
+
+
+# -- telling who asks from outside ------------------------------------------------------------------
+
+
+@attrs.frozen
+class Page:
+    """Metrics as they go over the wire."""
+
+    body: bytes
+    content_type: str
+
+
+class WebMetrics(Protocol):
+    """Metrics, as the web server sees them."""
+
+    def answered(self, method: str, route: Optional[str], status: int, seconds: Optional[Seconds]) -> None:
+        """A request was answered.
+
+        Args:
+            method: As the request has it.
+            route: The path's pattern; None where nothing is at the path.
+            status: The answer's.
+            seconds: How long that took; None where it says nothing, as for a stream.
+        """
+
+    async def scrape(self, accept: str, streams: int) -> Page:
+        """All metrics, in the format that an Accept header prefers; ``streams`` are open."""
+
+
+# -- the log --------------------------------------------------------------------------------------
+
+
+class LogFeed(Protocol):
+    """Whoever keeps the log, as those who read it see it."""
+
+    def listening(self, on_change: Callable[[], object]) -> ContextManager[None]:
+        """Have ``on_change`` called after entries were written, within the block. It must be quick."""
+
+    async def settle(self) -> None:
+        """Return when all that was logged before can be read."""
+
+
 # -- running executions ---------------------------------------------------------------------------
 
 
@@ -466,6 +544,9 @@ class Runs(Protocol):
 
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now: open runs, calls in flight, waiting calls, queued executions."""
+
+    async def survey(self) -> Survey:
+        """All that the engine holds in memory, looked at a little at a time."""
 
     @property
     def accepting(self) -> bool:

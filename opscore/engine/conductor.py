@@ -39,6 +39,7 @@ from opscore.engine.payloads import Payloads
 from opscore.engine.run import SLOT, Admitted, Awaits, Hop, Run, StepState, StopReason
 from opscore.engine.waiters import Waiters
 from opscore.engine.witnesses import Witnesses
+from opscore.telemetry import context
 
 log = logging.getLogger(__name__)
 
@@ -204,9 +205,11 @@ class Conductor:
             losses = self._losses[run.execution_id] = losses + 1
         log.warning("run.lost", extra={"execution_id": run.execution_id, "reason": str(error)})
         if not self._draining:
-            self.own(self._take_up_later(run.execution_id, _FIRST_PAUSE * 2**losses))
+            self.own(self._take_up_later(run, _FIRST_PAUSE * 2**losses))
 
-    async def _take_up_later(self, execution_id: str, seconds: Seconds) -> None:
+    async def _take_up_later(self, lost: Run, seconds: Seconds) -> None:
+        execution_id = lost.execution_id
+        context.begin(execution_id=execution_id, trace_id=lost.subject.trace_id)
         while True:
             await pause(self._clock, min(seconds, _LONGEST_PAUSE))
             try:
@@ -289,6 +292,13 @@ class Conductor:
                 task.cancel()
 
     def _begin_task(self, run: Run) -> None:
+        # Whoever woke it works for another run, or for a request: their facts are not this run's.
+        context.begin(
+            execution_id=run.execution_id,
+            flow_id=run.flow.flow_id,
+            request_id=run.request_id,
+            trace_id=run.subject.trace_id,
+        )
         task: Any = asyncio.current_task()
         if task in run.tasks:
             run.begun.add(task)

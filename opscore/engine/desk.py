@@ -7,6 +7,7 @@ the agent was not answered and says it again, or all of it is there.
 from __future__ import annotations
 
 import asyncio
+import logging
 import weakref
 from typing import Optional
 
@@ -25,6 +26,10 @@ from opscore.engine.fleet import Fleet
 from opscore.engine.run import Run
 from opscore.engine.waiters import Waiters
 
+log = logging.getLogger(__name__)
+
+_AT_WORK = frozenset(("idle", "active", "finished"))
+_TROUBLES = frozenset(("error", "offline"))
 _PATIENCE: Seconds = 30.0
 _GLANCE: Seconds = 0.05
 _RETRY_AFTER: Seconds = 2.0
@@ -57,11 +62,27 @@ class Desk:
         # Arrivals are numbered, in microseconds, so that of two reports with one instant the later one is known.
         self._last_arrival = max(self._clock.now(), self._last_arrival + 1)
         report = Report(agent_id, state, reported_at, self._last_arrival, details)
+        before = self._present(agent_id)
         if self._fleet.task(agent_id) is None:
-            return await self._keep(report)
-        turn = self._turns.setdefault(agent_id, asyncio.Lock())
-        async with turn:
-            return await self._about_task(report)
+            kept = await self._keep(report)
+        else:
+            turn = self._turns.setdefault(agent_id, asyncio.Lock())
+            async with turn:
+                kept = await self._about_task(report)
+        self._note_state(agent_id, before)
+        return kept
+
+    def _note_state(self, agent_id: str, before: Optional[Report]) -> None:
+        """Tell the log of an agent whose state is another one now; what is daily work is told at DEBUG only."""
+        now = self._present(agent_id)
+        if now is None or (before is not None and before.state == now.state):
+            return
+        was = "unknown" if before is None else before.state
+        level = logging.WARNING if now.state in _TROUBLES else logging.INFO
+        if {was, now.state} <= _AT_WORK:
+            level = logging.DEBUG
+        if log.isEnabledFor(level):
+            log.log(level, "agent.state", extra={"agent_id": agent_id, "before": was, "state": now.state})
 
     async def conclude(self, task: OpenTask, outcome: Outcome) -> None:
         """End an open task. Raises Stale when it ended another way meanwhile."""

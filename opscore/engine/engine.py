@@ -16,6 +16,7 @@ from opscore.domain.executions import Accepted, Execution, Idempotency, NewExecu
 from opscore.domain.flows import Flow
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.ports import AgentProtocol, Clock, Directory, Observer, Store, Tracer
+from opscore.domain.surveys import Survey
 from opscore.domain.tasks import OpenTask
 from opscore.engine.admission import Admission
 from opscore.engine.attempt import Caller
@@ -32,8 +33,10 @@ from opscore.engine.services.prober import Prober, Probing
 from opscore.engine.services.pruner import Pruner
 from opscore.engine.services.queue import Queue
 from opscore.engine.slots import Slots
+from opscore.engine.surveyor import survey_agents, survey_waits
 from opscore.engine.waiters import Waiters
 from opscore.engine.witnesses import Witnesses
+from opscore.telemetry import context
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +128,7 @@ class Engine:
             agent_id=execution.agent_id,
             caller=execution.caller,
         )
+        run.request_id = context.bound().get("request_id")
         now = execution.created_at
         if self._queue.length or len(self._conductor.runs) >= self._limits.open_runs:
             if self._queue.length >= self._limits.queued:
@@ -186,6 +190,12 @@ class Engine:
             "calls_waiting": self._slots.waiting,
             "executions_queued": self._queue.length,
         }
+
+    async def survey(self) -> Survey:
+        """All that the engine holds in memory, looked at a little at a time."""
+        waiting = await survey_waits(self._conductor.runs)
+        agents = await survey_agents(await self._store.agents(), self.observed)
+        return Survey(self.gauges(), waiting, agents)
 
     async def report(self, agent_id: str, state: AgentState, reported_at: Instant, details: str) -> Report:
         """Take what an agent says of its state; durable, with all that follows from it, when this returns."""

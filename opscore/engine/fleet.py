@@ -9,6 +9,7 @@ All here is memory. The store has the tasks and the reports; what else is known 
 
 from __future__ import annotations
 
+import logging
 from typing import Callable, Collection, Iterable, Optional, Sequence
 
 import attrs
@@ -18,6 +19,8 @@ from opscore.domain.calls import Probe, Refused, Reply
 from opscore.domain.instants import Instant, Seconds, after, show
 from opscore.domain.ports import Clock, Store, TimerHandle
 from opscore.domain.tasks import OpenTask
+
+log = logging.getLogger(__name__)
 
 UNREACHABLE = "AGENT_UNREACHABLE"
 _UNHEARD = frozenset((
@@ -223,6 +226,7 @@ class Fleet:
     def probed(self, agent_id: str, probe: Probe) -> None:
         """An agent was asked for its health."""
         watch = self._watch(agent_id)
+        before = watch.health
         watch.checked_at = self._clock.now()
         watch.latency_ms = probe.latency_ms
         watch.health_message = probe.message
@@ -234,6 +238,7 @@ class Fleet:
             watch.health = "unreachable"
             if not self.answers_later(agent_id):
                 self._failed(agent_id, probe.message)
+        _note_health(agent_id, before, watch.health, probe)
 
     def has_health(self, agent_id: str) -> bool:
         """Whether it may have something to ask for its health; True until it is known better."""
@@ -306,7 +311,9 @@ class Fleet:
     def _seen(self, agent_id: str) -> None:
         watch = self._watch(agent_id)
         watch.last_seen = self._clock.now()
-        watch.silent_since = None
+        if watch.silent_since is not None:
+            watch.silent_since = None
+            log.info("agent.back", extra={"agent_id": agent_id})
         if watch.failures:
             was_held = watch.is_open or watch.on_trial
             if watch.timer is not None:
@@ -315,6 +322,7 @@ class Fleet:
             watch.is_open = watch.on_trial = False
             watch.reason = watch.since = watch.retry_at = watch.timer = None
             if was_held:
+                log.info("agent.breaker_closed", extra={"agent_id": agent_id})
                 self._on_change(agent_id)
 
     def _failed(self, agent_id: str, reason: str) -> None:
@@ -330,6 +338,8 @@ class Fleet:
         watch.is_open, watch.on_trial = True, False
         watch.since = watch.since or self._clock.now()
         watch.retry_at = after(self._clock.now(), pause)
+        facts = {"agent_id": agent_id, "reason": watch.reason, "failures": watch.failures, "pause": pause}
+        log.warning("agent.breaker_opened", extra=facts)
 
         def try_again() -> None:
             watch.is_open, watch.on_trial = False, True
@@ -337,6 +347,16 @@ class Fleet:
             self._on_change(agent_id)
 
         watch.timer = self._clock.call_later(pause, try_again)
+
+
+def _note_health(agent_id: str, before: Health, now: Health, probe: Probe) -> None:
+    """Tell the log of an agent that has become well or unwell."""
+    was_ill, is_ill = (health in ("unhealthy", "unreachable") for health in (before, now))
+    if is_ill and before != now:
+        log.warning("agent.probe_failed", extra={"agent_id": agent_id, "reason": probe.message})
+    elif was_ill and not is_ill:
+        facts = {"agent_id": agent_id, "reason": probe.message, "duration_ms": probe.latency_ms}
+        log.info("agent.probe_passed", extra=facts)
 
 
 def _reported(agent: Agent) -> str:

@@ -56,6 +56,8 @@ class Awaits(NamedTuple):
 
 
 SLOT = Awaits("slot")
+_TURN: frozenset[x.WaitReason] = frozenset(("slot", "agent"))
+"""Reasons that are one wait, whichever of them it is at a moment: for the step's turn."""
 _WORD_OF_IT: Seconds = 1.0
 """How long a task that was perhaps handed over is left alone after a restart: its agent may say that it has it."""
 
@@ -76,7 +78,7 @@ class StepState:
 
     __slots__ = (
         "agent_id", "attempt", "awaits", "call_us", "called_at", "commit_us", "failures", "first_at", "is_fallback",
-        "is_interrupted", "may_be_taken", "offers", "queue_us", "ready_at", "task", "timer", "waiter",
+        "is_interrupted", "may_be_taken", "offers", "queue_us", "ready_at", "task", "timer", "waiter", "waits",
     )  # fmt: skip
 
     def __init__(self, attempt: int = 0, failures: int = 0, first_at: Optional[Instant] = None) -> None:
@@ -97,6 +99,8 @@ class StepState:
         """Whether a call that came back leaves it open that the agent has the task."""
         self.awaits: Optional[Awaits] = None
         """What it waits for; None while its call is open. What was set going for another wait means nothing now."""
+        self.waits: Optional[x.Waited] = None
+        """The wait as it is recorded: what for, and since when; None while its call is open."""
         self.timer: Optional[TimerHandle] = None
         self.waiter: Optional[Waiter] = None
         self.ready_at: Optional[Instant] = None
@@ -125,6 +129,14 @@ class StepState:
     def ended(self, node_id: str, now: Instant) -> x.Attempt:
         """Its last attempt, which has just come to its end."""
         return x.Attempt(node_id, self.agent_id, self.attempt, self.timing(now))
+
+    def begin_wait(self, reason: x.WaitReason, now: Instant) -> Optional[x.Waited]:
+        """It waits for something from now on; the wait that is over with that, if one is."""
+        before = self.waits
+        if before is not None and before.reason in _TURN and reason in _TURN:
+            return None
+        self.waits = x.Waited(reason, now)
+        return before
 
 
 @attrs.frozen
@@ -157,6 +169,7 @@ class Run:
         "held",
         "priority",
         "progress",
+        "request_id",
         "seq",
         "started_at",
         "steps",
@@ -183,6 +196,8 @@ class Run:
         self.seq = seq
         self.agent_id = agent_id
         """The agent that a session was triggered for."""
+        self.request_id: Optional[str] = None
+        """The request that started it, while the process that took it lives: for the log."""
         self.held: dict[str, str] = {}
         """Slots for calls that have yet to leave: the agent, by node."""
         self.started_at: Optional[Instant] = None
@@ -280,6 +295,7 @@ class Run:
         node = self.flow.nodes[node_id]
         changes: list[x.Change] = [] if told is None else [told]
         self._no_timer(node_id)
+        self.steps[node_id].waits = None  # for an answer, if for anything: that was work, and no wait for its turn
         if isinstance(reply, Deferred):
             return self._taken(node_id, now, changes)
         if isinstance(reply, Postponed):
@@ -320,6 +336,7 @@ class Run:
         state.may_be_taken = True
         until = state.task.until
         state.awaits = Awaits("answer", until)
+        state.begin_wait("agent", now)
         changes.append(x.StepAccepted(node_id, state.task.agent_id, state.attempt, until))
         return Hop(self._unit(now, changes), answers={node_id: until})
 
@@ -331,7 +348,7 @@ class Run:
         failed = state.ended(node_id, now)
         until = state.ready_at = after(now, delay)
         waits = self._waits(
-            node_id, "retry", until=until, error_code=postponed.error_code, error_message=postponed.error_message
+            node_id, "retry", now, until=until, error_code=postponed.error_code, error_message=postponed.error_message
         )
         return Hop(self._unit(now, [attrs.evolve(waits, failed=failed)]), timers={node_id: until})
 
@@ -358,6 +375,7 @@ class Run:
         waits = self._waits(
             node.id,
             "retry",
+            now,
             agent_id=node.on_error.agent_id if state.is_fallback else None,  # whose turn it is after a restart too
             until=until,
             error_code=refused.error_code,
@@ -435,7 +453,7 @@ class Run:
         if isinstance(admission, Admitted):
             return self._starts(node_id, now, admission)
         waits = self._waits(
-            node_id, admission.reason, agent_id=admission.agent_id, detail=admission.detail, until=admission.until
+            node_id, admission.reason, now, agent_id=admission.agent_id, detail=admission.detail, until=admission.until
         )
         state = self.steps[node_id]
         if state.ready_at is None:
@@ -447,6 +465,7 @@ class Run:
         state, is_new = self._state(node_id)
         lost = None if is_new else state.begins_again(node_id, now)
         state.attempt += 1
+        waited, state.waits = state.waits, None
         state.awaits = state.waiter = None
         state.agent_id = admitted.agent_id
         if admitted.agent_id is not None and admitted.task_until is not None:
@@ -455,13 +474,22 @@ class Run:
             state.first_at = now
         recovered = lost is not None
         return x.StepStarted(
-            node_id, admitted.agent_id, state.attempt, is_new, node.is_exit, recovered, admitted.task_until, lost
+            node_id,
+            admitted.agent_id,
+            state.attempt,
+            is_new,
+            node.is_exit,
+            recovered,
+            admitted.task_until,
+            lost,
+            waited,
         )
 
     def _waits(
         self,
         node_id: str,
         reason: x.WaitReason,
+        now: Instant,
         *,
         agent_id: Optional[str] = None,
         until: Optional[Instant] = None,
@@ -483,6 +511,7 @@ class Run:
             error_code,
             error_message,
             detail,
+            waited=state.begin_wait(reason, now),
         )
 
     def _state(self, node_id: str) -> tuple[StepState, bool]:
@@ -550,6 +579,8 @@ def _recalled(step: x.Step, node: Node, task: Optional[OpenTask]) -> StepState:
         state.called_at = task.accepted_at or state.called_at
     elif step.waiting_for is not None:
         state.ready_at = step.waiting_until if step.waiting_for == "retry" else step.waiting_since
+    if step.waiting_for is not None and step.waiting_since is not None:
+        state.waits = x.Waited(step.waiting_for, step.waiting_since)
     state.is_fallback = node.on_error.agent_id is not None and step.agent_id == node.on_error.agent_id != node.agent_id
     return state
 

@@ -10,6 +10,7 @@ from opscore.operations.executions import Executions
 from opscore.operations.flows import Flows
 from opscore.operations.insight import Insight
 from opscore.operations.keys import Keys
+from opscore.operations.logs import Logs
 from opscore.operations.overview import Overview
 from opscore.operations.sessions import Sessions
 from opscore.operations.webhook import Webhook
@@ -21,6 +22,7 @@ __all__ = [
     "Flows",
     "Insight",
     "Keys",
+    "Logs",
     "Operations",
     "Overview",
     "Sessions",
@@ -38,6 +40,7 @@ class Operations:
     flows: Flows
     insight: Insight
     keys: Keys
+    logs: Logs
     overview: Overview
     sessions: Sessions
     webhook: Webhook

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Mapping, Optional, Sequence
 
-from opscore.domain.agents import Agent, AgentSpec, AgentState, AgentView, Report
+from opscore.domain.agents import Agent, AgentSpec, AgentState, AgentView, Report, Source
 from opscore.domain.announcements import announced, merged
 from opscore.domain.calls import Probe
 from opscore.domain.documents import encode_json
@@ -12,6 +13,8 @@ from opscore.domain.errors import AgentNotFound, Conflict, Invalid, Unavailable
 from opscore.domain.instants import Instant
 from opscore.domain.ports import AgentProtocol, Clock, Proof, ReportQuery, Runs, Store
 from opscore.domain.spelling import nearest
+
+log = logging.getLogger(__name__)
 
 _TRIES = 5
 
@@ -45,6 +48,7 @@ class Agents:
                     f'The agent "{spec.agent_id}" is registered with another specification; delete it first.'
                 ) from None
         if is_new:
+            log.info("agent.registered", extra=_facts(spec, "direct"))
             self._runs.agent_changed(spec.agent_id)
         return self._view(agent), is_new
 
@@ -74,6 +78,7 @@ class Agents:
                     await self._store.replace_agent(changed, now, "webhook", proof)
             except (AgentNotFound, Conflict):
                 continue  # somebody registered or deleted it at this moment
+            log.info("agent.registered" if known is None else "agent.changed", extra=_facts(spec, "webhook"))
             self._runs.agent_changed(spec.agent_id)
             return True
         raise Unavailable("The agent is being changed by somebody else; try again.", retry_after=1.0)
@@ -98,6 +103,7 @@ class Agents:
     async def delete(self, agent_id: str) -> None:
         """Forget an agent; steps that still need it will fail. Raises AgentNotFound."""
         await self._store.delete_agent(agent_id)
+        log.info("agent.deleted", extra={"agent_id": agent_id, "source": "direct"})
         self._runs.agent_changed(agent_id)
 
     async def withdraw(self, agent_id: str, proof: Optional[Proof]) -> bool:
@@ -108,6 +114,7 @@ class Agents:
             if proof is not None:
                 await self._store.use(proof)
             return False
+        log.info("agent.deleted", extra={"agent_id": agent_id, "source": "webhook"})
         self._runs.agent_changed(agent_id)
         return True
 
@@ -151,3 +158,8 @@ class Agents:
             known = ", ".join(sorted(self._protocols))
             text = f"protocol must be one of {known}{nearest(name, self._protocols) or '.'}"
             raise Invalid(text, details={"protocol": [text]}) from None
+
+
+def _facts(spec: AgentSpec, source: Source) -> dict[str, Any]:
+    """What the log says of a registration; not the endpoint, in which there may be a key."""
+    return {"agent_id": spec.agent_id, "protocol": spec.protocol, "source": source}

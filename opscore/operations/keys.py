@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 from typing import Optional, Sequence
 
@@ -10,6 +11,8 @@ from opscore.domain.errors import Invalid, Unauthenticated
 from opscore.domain.instants import Instant
 from opscore.domain.keys import PREFIX, SCOPES, Identity, Key, fingerprint
 from opscore.domain.ports import Clock, Store
+
+log = logging.getLogger(__name__)
 
 _FIRST_KEY_ID = "environment"
 
@@ -74,6 +77,7 @@ class Keys:
         now: Instant = self._clock.now()
         key = Key(self._clock.new_id(), name.strip(), frozenset(scopes), now, hint=secret[: len(PREFIX) + 4])
         await self._store.add_key(key, fingerprint(secret))
+        log.info("key.created", extra={"key_id": key.key_id, "name_given": key.name, "scopes": sorted(key.scopes)})
         return key, secret
 
     async def list(self) -> Sequence[Key]:
@@ -82,4 +86,6 @@ class Keys:
 
     async def revoke(self, key_id: str) -> Key:
         """Revoke a key, at once; again is no error. Raises NotFound."""
-        return await self._store.revoke_key(key_id, self._clock.now())
+        revoked = await self._store.revoke_key(key_id, self._clock.now())
+        log.info("key.revoked", extra={"key_id": revoked.key_id})
+        return revoked

@@ -27,6 +27,7 @@ from opscore.domain.ports import NotOffered
 from opscore.domain.tasks import task_id
 from opscore.protocols import answers
 from opscore.protocols.addresses import AddressGuard
+from opscore.protocols.discretion import Discretion
 from opscore.protocols.spine import IN_THREAD_FROM, Spine, os_reason, payload_body, read_body
 
 SENDER = "opscore_system_id"
@@ -53,6 +54,7 @@ class AgentKit:
         url: Where AgentKit is, with or without ``/v1``; None when there is none.
         key: The key for it, if it wants one.
         timeout: Seconds that AgentKit may take to take a task over.
+        discretion: What to do about secrets.
     """
 
     name = "agentkit"
@@ -67,10 +69,12 @@ class AgentKit:
         url: Optional[str],
         key: Optional[str] = None,
         timeout: Seconds = HAND_OVER_TIMEOUT,
+        discretion: Optional[Discretion] = None,
     ) -> None:
         self._session = session
         self._guard = guard
         self._prober = prober
+        self._discretion = discretion or Discretion()
         self._base = None if url is None else yarl.URL(_V1.sub("", url.rstrip("/")).rstrip("/"))
         self._limit = aiohttp.ClientTimeout(total=timeout)
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}", "X-API-Key": key}
@@ -90,7 +94,7 @@ class AgentKit:
             text = "AGENTKIT_API_URL is not set, so no task can be handed to this agent."
             return Refused("AGENTKIT_NOT_CONFIGURED", text, retryable=False)
         try:
-            return await self._hand_over(self._base, call)
+            return self._discretion.reply(await self._hand_over(self._base, call))
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
             return _unreachable(error)
         except Exception:  # noqa: BLE001 - the port's promise; what we did not foresee is logged and is a failure

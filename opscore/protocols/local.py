@@ -19,6 +19,7 @@ from opscore.domain.errors import Invalid, InvalidDocument
 from opscore.domain.instants import Seconds
 from opscore.domain.planner import as_output
 from opscore.protocols.answers import bad_answer, shown, too_large
+from opscore.protocols.discretion import Discretion
 
 Handler = Union[Callable[..., Any], Callable[..., Awaitable[Any]]]
 """``handler(input)`` or ``handler(input, call)``; what it returns, JSON data, is the output."""
@@ -61,8 +62,15 @@ class Local:
     answers_later = False
     needs_endpoint = False
 
-    def __init__(self, agents: Mapping[str, Handler], threads: Executor, max_answer_bytes: int) -> None:
+    def __init__(
+        self,
+        agents: Mapping[str, Handler],
+        threads: Executor,
+        max_answer_bytes: int,
+        discretion: Optional[Discretion] = None,
+    ) -> None:
         self._threads = threads
+        self._discretion = discretion or Discretion()
         self._limit = max_answer_bytes
         self._tasks: set[asyncio.Task[Reply]] = set()
         self._agents: dict[str, _Run] = {agent_id: self._runner(handler) for agent_id, handler in agents.items()}
@@ -80,7 +88,7 @@ class Local:
             text = f'No local agent has the id "{call.agent.spec.agent_id}".'
             return Refused("AGENT_UNREACHABLE", text, retryable=False)
         try:
-            return await run(_own_copy(call))
+            return self._discretion.reply(await run(_own_copy(call)))
         except Exception:  # noqa: BLE001 - the port's promise; what we did not foresee is logged and is a failure
             _log.exception("local.call_failed", extra={"agent_id": call.agent.spec.agent_id})
             return Refused("AGENT_CALL_FAILED", "The call failed inside Ops-Core; its log says why.", retryable=True)

@@ -26,6 +26,7 @@ from opscore.domain.errors import Invalid
 from opscore.domain.instants import Seconds
 from opscore.protocols import answers
 from opscore.protocols.addresses import AddressGuard, ForbiddenAddress
+from opscore.protocols.discretion import Discretion
 from opscore.protocols.sessions import watch_sockets
 
 PROBE_TIMEOUT: Seconds = 5.0
@@ -47,6 +48,7 @@ class Spine:
         max_answer_bytes: The largest answer that is read, decompressed.
         wall_clock: Seconds since 1970, for agents that name the moment of the next try.
         probe_timeout: Seconds that an agent may take to tell its health.
+        discretion: What to do about secrets.
     """
 
     name = "spine"
@@ -60,12 +62,14 @@ class Spine:
         max_answer_bytes: int,
         wall_clock: Callable[[], Seconds] = time.time,
         probe_timeout: Seconds = PROBE_TIMEOUT,
+        discretion: Optional[Discretion] = None,
     ) -> None:
         self._session = session
         self._guard = guard
         self._limit = max_answer_bytes
         self._wall_clock = wall_clock
         self._probe_timeout = probe_timeout
+        self._discretion = discretion or Discretion()
         self._routes = functools.lru_cache(_ENDPOINTS_KNOWN)(self._read_endpoint)
 
     def check(self, spec: AgentSpec) -> None:
@@ -79,7 +83,7 @@ class Spine:
     async def call(self, call: Call) -> Reply:
         """Make one attempt; only cancellation leaves it, and closes the connection."""
         try:
-            return await self._attempt(call)
+            return self._discretion.reply(await self._attempt(call))
         except Exception:  # noqa: BLE001 - the port's promise; what we did not foresee is logged and is a failure
             _log.exception("spine.call_failed", extra={"agent_id": call.agent.spec.agent_id})
             return Refused("AGENT_CALL_FAILED", "The call failed inside Ops-Core; its log says why.", retryable=True)
@@ -87,7 +91,7 @@ class Spine:
     async def probe(self, endpoint: Optional[str], agent_id: Optional[str] = None) -> Probe:
         """Ask ``/health``, once."""
         try:
-            return await self._ask(endpoint)
+            return self._discretion.probe(await self._ask(endpoint))
         except Exception:  # noqa: BLE001 - as in call()
             _log.exception("spine.probe_failed", extra={"agent_id": agent_id})
             return Probe(
@@ -130,6 +134,7 @@ class Spine:
     def _read_endpoint(self, endpoint: Optional[str]) -> tuple[yarl.URL, yarl.URL]:
         """Where to send calls, and where probes."""
         url = self._guard.check_endpoint(endpoint)
+        self._discretion.learn(endpoint or "")
         path = url.raw_path.rstrip("/")
         base = path.removesuffix("/execute")
         execute, health = (url.with_path(base + end, encoded=True, keep_query=True) for end in ("/execute", "/health"))

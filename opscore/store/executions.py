@@ -123,11 +123,13 @@ class ExecutionReader:
         """Counts over all executions."""
         ended = {row[0]: row[1:] for row in connection.execute(self._sql["totals"])}
         opened = dict(connection.execute(self._sql["open_counts"]).fetchall())
+        oldest = connection.execute(self._sql["oldest_pending"]).fetchone()
         last = connection.execute(self._sql["last_created"]).fetchone()
         return ExecutionTotals(
             **{status: count for status, (count, _) in ended.items()},
             **opened,
             seconds=sum(seconds for _, seconds in ended.values()),
+            oldest_pending_at=oldest[0] if oldest else None,
             last_created_at=last[0] if last else None,
         )
 

@@ -12,22 +12,26 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import shutil
 import sqlite3
+import time
 from collections import deque
 from contextlib import suppress
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, TypeVar
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, TypeVar, Union
 
 import aiosqlite
 
 from opscore.domain.errors import Stale, StoreError, StoreFull
 from opscore.domain.instants import Instant, Seconds
+from opscore.domain.ports import Refusal, StoreObserver
 from opscore.store.lock import FileLock
 from opscore.store.migrate import migrate
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Params = Mapping[str, Any]
+Params = Union[Mapping[str, Any], Sequence[Any]]
 Write = tuple[str, Params, bool]
 """A statement, its parameters, and whether it must touch exactly one row."""
 
@@ -53,19 +57,28 @@ class Fatal(StoreError):
 class Database:
     """An open SQLite database."""
 
-    def __init__(self, path: str, timeout: Seconds, on_fatal: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        path: str,
+        timeout: Seconds,
+        on_fatal: Callable[[str], object],
+        observer: Optional[StoreObserver] = None,
+    ) -> None:
         """Take what it works with.
 
         Args:
             path: The file, or ``:memory:``.
             timeout: Seconds after which a call that has not returned means a dead database.
             on_fatal: Called once, with the reason, when the process must not go on.
+            observer: Told of commits and reads.
         """
         self._path = path
+        self._observer = observer
         self._timeout = timeout
         self._on_fatal = on_fatal
         self._lock = None if path == ":memory:" else FileLock(path)
         self._queue: deque[tuple[Sequence[Write], asyncio.Future[None]]] = deque()
+        self._patient: deque[tuple[Sequence[Write], asyncio.Future[None]]] = deque()
         self._wake: Optional[asyncio.Future[None]] = None
         self._closing = False
         self._dead: Optional[Fatal] = None
@@ -137,16 +150,17 @@ class Database:
 
     # -- writing -------------------------------------------------------------------------------
 
-    def write(self, unit: Sequence[Write]) -> asyncio.Future[None]:
+    def write(self, unit: Sequence[Write], *, is_patient: bool = False) -> asyncio.Future[None]:
         """Queue a unit at once; the result says when it is durable, or why it was not written.
 
-        The unit is written whether or not anybody still waits for it.
+        The unit is written whether or not anybody still waits for it. Of patient ones at most one is in a commit, after
+        all others: it costs them no commit of its own, and what is urgent never waits for more than one.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._dead or self._closing:
             future.set_exception(self._dead or StoreError("The store is closed."))
             return future
-        self._queue.append((unit, future))
+        (self._patient if is_patient else self._queue).append((unit, future))
         self._ring()
         return future
 
@@ -156,19 +170,23 @@ class Database:
 
     async def _write_forever(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._queue or not self._closing:
-            if not self._queue:
+        while self._queue or self._patient or not self._closing:
+            if not self._queue and not self._patient:
                 self._wake = loop.create_future()
                 await self._wake
                 continue
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), _MOST_UNITS))]
+            if self._patient:
+                batch.append(self._patient.popleft())
             watchdog = loop.call_later(self._timeout, self._die, "The database has not answered in time.")
+            began = time.monotonic()
             try:
                 outcomes = await _run(self._writer, _commit, [unit for unit, _ in batch])
             except Exception as error:  # noqa: BLE001 - whatever it is, its callers must hear it
                 outcomes = [_translate(error)] * len(batch)
             finally:
                 watchdog.cancel()
+            self._tell_commit(len(batch), time.monotonic() - began)
             self._deliver(batch, outcomes)
             await self._bound_wal()
 
@@ -180,6 +198,8 @@ class Database:
         for (_, future), outcome in zip(batch, outcomes):
             if isinstance(outcome, Fatal):
                 self._die(outcome.message)
+            if outcome is not None:
+                self._tell_refusal(outcome)
             if future.done():
                 continue
             if outcome is None:
@@ -191,6 +211,21 @@ class Database:
     async def _bound_wal(self) -> None:
         if self._lock is not None and self._commits % _WAL_CHECK_EVERY == 0:
             await _run(self._writer, _truncate_wal)
+
+    def _tell_commit(self, units: int, seconds: Seconds) -> None:
+        self._tell(lambda observer: observer.committed(units, seconds))
+
+    def _tell_refusal(self, error: Exception) -> None:
+        self._tell(lambda observer: observer.refused(_refusal(error)))
+
+    def _tell(self, what: Callable[[StoreObserver], object]) -> None:
+        """Tell the observer; what it gets wrong is no trouble of the store's."""
+        if self._observer is None:
+            return
+        try:
+            what(self._observer)
+        except Exception:
+            log.exception("observer.failed")
 
     def _die(self, reason: str) -> None:
         if self._dead is None:
@@ -208,6 +243,7 @@ class Database:
         """
         if self._dead:
             raise self._dead
+        began = time.monotonic()
         connection, lock = next(self._turns)
         async with lock:
             watchdog = asyncio.get_running_loop().call_later(
@@ -219,11 +255,23 @@ class Database:
                 raise _translate(error) from error
             finally:
                 watchdog.cancel()
+                self._tell(lambda observer: observer.read(time.monotonic() - began))
 
     @property
     def figures(self) -> Mapping[str, float]:
         """Commits and units written since the start, and units that wait."""
-        return {"commits": self._commits, "units": self._units, "waiting": len(self._queue)}
+        return {"commits": self._commits, "units": self._units, "waiting": len(self._queue) + len(self._patient)}
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of the file and of its log, and free on their disk; empty in memory. Asks the disk, which may take."""
+        if self._lock is None:
+            return {}
+        path, log_path = Path(self._path), Path(f"{self._path}-wal")
+        return {
+            "database": path.stat().st_size,
+            "wal": log_path.stat().st_size if log_path.exists() else 0,
+            "free": shutil.disk_usage(path).free,
+        }
 
 
 async def _run(connection: aiosqlite.Connection, function: Callable[..., T], *args: Any) -> T:
@@ -314,6 +362,15 @@ def _truncate_wal(connection: sqlite3.Connection) -> None:
 
 def _quoted(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _refusal(error: Exception) -> Refusal:
+    """Why a unit was not written, in a word."""
+    if isinstance(error, Stale):
+        return "stale"
+    if isinstance(error, Taken):
+        return "taken"
+    return "full" if isinstance(error, StoreFull) else "failed"
 
 
 def _translate(error: Exception) -> Exception:

@@ -16,6 +16,7 @@ from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
 from opscore.domain.instants import Instant, Seconds
 from opscore.domain.keys import Key
+from opscore.domain.logs import LogEntry, LogPage, LogQuery
 from opscore.domain.overview import Bucket, Picture
 from opscore.domain.performance import Sample, SampleQuery
 from opscore.domain.ports import ExecutionQuery, ExecutionTotals, OpenRun, Proof, ReportQuery
@@ -32,6 +33,7 @@ from opscore.store.catalogue import (
 from opscore.store.executions import ExecutionReader, id_bound, task_from_row
 from opscore.store.feed import FeedReader
 from opscore.store.insight import InsightReader
+from opscore.store.logs import LogBook
 from opscore.store.sqlite import Database, Params, Taken, Write
 from opscore.store.statements import load_statements
 from opscore.store.writes import Translator
@@ -52,6 +54,7 @@ class SqlStore:
         self._insight = InsightReader(self._sql)
         self._flows = FlowCache()
         self._agents = AgentBook()
+        self._logs = LogBook(self._sql)
         self._keys: dict[str, Key] = {}
 
     async def load(self) -> None:
@@ -411,6 +414,29 @@ class SqlStore:
         revoked = self._keys[fingerprint] = attrs.evolve(key, revoked_at=key.revoked_at or now)
         return revoked
 
+    # -- the log -------------------------------------------------------------------------------
+
+    async def add_logs(self, entries: Sequence[LogEntry]) -> None:
+        """Keep entries; a patient unit, so that executions need not wait for them."""
+        await self._database.write(self._logs.inserts(entries), is_patient=True)
+
+    async def logs(self, query: LogQuery) -> LogPage:
+        """A page of the log."""
+        return await self._database.read(lambda connection: self._logs.page(connection, query))
+
+    async def last_log(self) -> int:
+        """The id of the newest entry."""
+        return await self._database.read(self._logs.last)
+
+    async def prune_logs(self, before: Instant, most: int, limit: int) -> int:
+        """Delete the oldest entries, a little at a time."""
+        bound = await self._database.read(lambda connection: self._logs.bound(connection, before, most, limit))
+        if bound is None:
+            return 0
+        log_id, count = bound
+        await self._database.write([(self._sql["prune_logs"], {"log_id": log_id}, False)], is_patient=True)
+        return count
+
     # -- itself --------------------------------------------------------------------------------
 
     async def probe(self) -> Seconds:
@@ -423,6 +449,10 @@ class SqlStore:
     def figures(self) -> Mapping[str, float]:
         """Commits and units written since the start, and units that wait."""
         return self._database.figures
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of the file and of its log, and free on their disk; empty in memory. Not to be called on the loop."""
+        return self._database.sizes()
 
     async def _rows(self, name: str, params: Params) -> list[tuple[Any, ...]]:
         sql = self._sql[name]

@@ -16,7 +16,7 @@ from opscore.web.config import OPERATIONS, RATE_LIMIT, WebConfig
 
 LOOPBACK_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
 PUBLIC_PATHS = frozenset(("/", "/docs", "/redoc", "/openapi.json", "/health", "/health/live", "/health/ready"))
-PUBLIC_PREFIXES = ("/docs/static/",)
+PUBLIC_PREFIXES = ("/docs/static/", "/dashboard/static/")
 API_PREFIX = "/api/v1"
 WEBHOOK = "/v1/opscore/internal/agent/notify"
 """AgentKit's notices: signed, they need no key."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Callable, Optional
 
 import attrs
 from aiohttp import web
 
 from opscore.domain.instants import Seconds
-from opscore.domain.ports import Tracer
+from opscore.domain.ports import Tracer, WebMetrics
 from opscore.operations import Operations
 from opscore.web.bodies import Bodies
 from opscore.web.limits import RateLimit
@@ -26,6 +26,8 @@ class WebConfig:
     body_timeout: Seconds = 30.0
     rate_limit: float = 0.0
     max_streams: int = 1000
+    discretion: Callable[[str], str] = lambda text: text
+    """Gives a text without the secrets that are known, for what an error says of what was asked."""
 
 
 CONFIG: web.AppKey[WebConfig] = web.AppKey("config", WebConfig)
@@ -36,4 +38,5 @@ STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
 FRAMES: web.AppKey[Frames] = web.AppKey("frames", Frames)
 TRACER: web.AppKey[Optional[Tracer]] = web.AppKey("tracer", object)  # type: ignore[arg-type]
 """Is told of every request, where there is one."""
+METRICS: web.AppKey[WebMetrics] = web.AppKey("metrics")
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)

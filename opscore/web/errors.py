@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http
 import math
-from typing import Mapping, Optional
+from typing import Callable, Mapping, Optional
 
 import orjson
 from aiohttp import web
@@ -52,15 +52,18 @@ def status_of(error: e.OpsCoreError) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-def answer_error(error: e.OpsCoreError, request_id: str, trace_id: str) -> web.Response:
-    """The answer for one of our errors."""
+def answer_error(
+    error: e.OpsCoreError, request_id: str, trace_id: str, discretion: Callable[[str], str] = lambda text: text
+) -> web.Response:
+    """The answer for one of our errors; ``discretion`` masks what is secret in what it says."""
     status = status_of(error)
     headers = {}
     if status == http.HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if status in (429, 503):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or _DEFAULT_RETRY_AFTER)))
-    return problem(status, error.error_code, error.message, request_id, trace_id, error.details, headers)
+    details = {name: [discretion(text) for text in texts] for name, texts in error.details.items()}
+    return problem(status, error.error_code, discretion(error.message), request_id, trace_id, details, headers)
 
 
 def answer_http(error: web.HTTPException, request_id: str, trace_id: str) -> web.Response:

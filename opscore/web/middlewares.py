@@ -10,12 +10,13 @@ from typing import Any, Awaitable, Callable, Optional
 
 from aiohttp import web
 
-from opscore.domain.errors import Invalid, OpsCoreError, StoreError
-from opscore.domain.instants import Instant, Seconds
-from opscore.domain.ports import Served, Tracer
+from opscore.domain.errors import Forbidden, Invalid, OpsCoreError, StoreError, Unauthenticated
+from opscore.domain.instants import SECOND, Seconds
+from opscore.domain.ports import Served
 from opscore.domain.tracing import TraceContext, read_context
-from opscore.web.auth import check_host, check_key
-from opscore.web.config import CONFIG, TRACER
+from opscore.telemetry import context
+from opscore.web.auth import bare_path, check_host, check_key
+from opscore.web.config import CONFIG, METRICS, TRACER
 from opscore.web.errors import answer_error, answer_http, problem
 from opscore.web.streams import REQUEST_ID, TRACE_ID
 
@@ -28,6 +29,7 @@ TRACE: Any = web.RequestKey("opscore_trace", object) if hasattr(web, "RequestKey
 """The span of whoever sent the request; None where there is none."""
 STARTED: Any = web.RequestKey("opscore_started", object) if hasattr(web, "RequestKey") else "opscore_started"
 """The execution that the request has started."""
+_LONGEST_PATH = 500
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -40,14 +42,20 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     caller = _caller(request)
     trace_id = made[16:] if caller is None else caller.trace_id
     request[REQUEST_ID], request[TRACE], request[TRACE_ID] = request_id, caller, trace_id
-    tracer = request.app[TRACER]
-    if tracer is None:
+    began = time.monotonic()
+    bound = context.begin(request_id=request_id, trace_id=trace_id)
+    try:
         answer = await _answer(request, handler, request_id, trace_id)
-    else:
-        answer = await _traced(request, handler, tracer)
-    if not answer.prepared:  # a stream sent its headers, with these, long ago
-        answer.headers["X-Request-ID"] = request_id
-        answer.headers["X-Trace-ID"] = trace_id
+        is_stream = answer.prepared
+        if not is_stream:  # a stream sent its headers, with these, long ago
+            answer.headers["X-Request-ID"] = request_id
+            answer.headers["X-Trace-ID"] = trace_id
+        _tell(request, answer.status, time.monotonic() - began, lasts=is_stream)
+    except web.HTTPException as redirect:
+        _tell(request, redirect.status, time.monotonic() - began)
+        raise
+    finally:
+        context.release(bound)
     return answer
 
 
@@ -60,28 +68,36 @@ def _caller(request: web.Request) -> Optional[TraceContext]:
     return read_context(parents[0] if len(parents) == 1 else None, ",".join(headers.getall("tracestate", ())))
 
 
-async def _traced(request: web.Request, handler: Handler, tracer: Tracer) -> web.StreamResponse:
-    """Answer, and tell of it."""
-    began_at, began = time.time_ns() // 1000, time.monotonic()
-    try:
-        answer = await _answer(request, handler, request[REQUEST_ID], request[TRACE_ID])
-    except web.HTTPException as redirect:
-        tracer.answered(_served(request, redirect.status, began_at, time.monotonic() - began))
-        raise
-    tracer.answered(_served(request, answer.status, began_at, time.monotonic() - began))
-    return answer
-
-
-def _served(request: web.Request, status: int, began_at: Instant, seconds: Seconds) -> Served:
+def _tell(request: web.Request, status: int, seconds: Seconds, *, lasts: bool = False) -> None:
+    """Tell of an answer; how long those took that last as long as they were asked to says nothing."""
     resource = request.match_info.route.resource
+    pattern = None if resource is None else resource.canonical
+    lasts = lasts or "wait=" in request.rel_url.raw_query_string
+    route = None if pattern is None else bare_path(pattern)
+    request.app[METRICS].answered(request.method, route, status, None if lasts else seconds)
+    tracer = request.app[TRACER]
+    if tracer is not None:
+        tracer.answered(_served(request, pattern, status, seconds))
+    level = logging.DEBUG if status < 500 else logging.WARNING
+    if log.isEnabledFor(level):
+        facts = {**_facts(request), "status": status, "duration_ms": round(seconds * 1000, 3)}
+        log.log(level, "request.answered", extra=facts)
+
+
+def _facts(request: web.Request) -> dict[str, Any]:
+    """Who asks for what. The query stays out: what people put there is their own."""
+    return {"method": request.method, "path": request.path[:_LONGEST_PATH], "client": request.remote}
+
+
+def _served(request: web.Request, pattern: Optional[str], status: int, seconds: Seconds) -> Served:
     return Served(
         method=request.method,
-        route=None if resource is None else resource.canonical,
+        route=pattern,
         path=request.rel_url.raw_path,
         scheme=request.scheme,
         host=request.headers.get("Host"),
         status=status,
-        began_at=began_at,
+        began_at=time.time_ns() // 1000 - int(seconds * SECOND),
         seconds=seconds,
         trace_id=request[TRACE_ID],
         caller=request[TRACE],
@@ -114,9 +130,12 @@ async def _answer(request: web.Request, handler: Handler, request_id: str, trace
         return answer_http(error, request_id, trace_id)
     except OpsCoreError as error:
         if isinstance(error, StoreError):
-            log.warning("request.store_failed", extra={"request_id": request_id, "reason": str(error)})
-        return answer_error(error, request_id, trace_id)
+            log.warning("request.store_failed", extra={"reason": str(error), "error_code": error.error_code})
+        elif isinstance(error, (Unauthenticated, Forbidden)) and log.isEnabledFor(logging.INFO):
+            facts = {**_facts(request), "error_code": error.error_code, "reason": error.message}
+            log.info("request.refused", extra=facts)
+        return answer_error(error, request_id, trace_id, request.app[CONFIG].discretion)
     except Exception:
-        log.exception("request.failed", extra={"request_id": request_id, "path": request.path})
+        log.exception("request.failed", extra=_facts(request))
         detail = "Something went wrong here; the server's log has it."
         return problem(500, "INTERNAL_ERROR", detail, request_id, trace_id)

@@ -84,7 +84,7 @@ class Streams:
             # The answer has begun, so it cannot become a problem: it ends here, and its reader resumes.
             known = isinstance(error, OpsCoreError)
             level = logging.WARNING if known else logging.ERROR
-            facts = {"request_id": request[REQUEST_ID], "reason": str(error)}
+            facts = {"reason": str(error)}
             log.log(level, "stream.failed", extra=facts, exc_info=None if known else error)
             await stream.finish()
         finally:

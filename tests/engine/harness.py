@@ -60,6 +60,11 @@ class VirtualClock:
         heapq.heappush(self._timers, (self._seconds + delay, next(self._order), timer))
         return timer
 
+    @property
+    def timers(self) -> int:
+        """How many calls are to come."""
+        return sum(timer.callback is not None for _, _, timer in self._timers)
+
     def chance(self) -> float:
         return 1.0
 
@@ -74,6 +79,16 @@ class VirtualClock:
             if timer.callback is not None:
                 timer.callback()
         self._seconds = end
+
+    def stall(self, seconds: float) -> None:
+        """Let time pass in which nothing is called; what fell due is called at its end."""
+        self._seconds += seconds
+        due = [entry for entry in self._timers if entry[0] <= self._seconds]
+        self._timers = [entry for entry in self._timers if entry[0] > self._seconds]
+        heapq.heapify(self._timers)
+        for _, _, timer in sorted(due):
+            if timer.callback is not None:
+                timer.callback()
 
 
 class Script:

@@ -195,6 +195,10 @@ SELECT status, COUNT(*) FROM executions WHERE status IN ('pending', 'running', '
 -- name: totals
 SELECT status, executions, seconds FROM totals;
 
+-- name: oldest_pending
+-- Ids rise with the time they are made at, and executions_by_status has them in order.
+SELECT created_at FROM executions WHERE status = 'pending' ORDER BY execution_id LIMIT 1;
+
 -- name: last_created
 SELECT created_at FROM executions ORDER BY execution_id DESC LIMIT 1;
 
@@ -416,3 +420,15 @@ UPDATE api_keys SET revoked_at = COALESCE(revoked_at, :now) WHERE key_id = :key_
 
 -- name: probe
 UPDATE probes SET at = :now WHERE id = 1;
+
+-- name: last_log
+SELECT log_id FROM logs ORDER BY log_id DESC LIMIT 1;
+
+-- name: log_count
+SELECT COUNT(*) FROM logs;
+
+-- name: oldest_logs
+SELECT log_id FROM logs ORDER BY log_id LIMIT :limit;
+
+-- name: prune_logs
+DELETE FROM logs WHERE log_id <= :log_id;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from opscore.web.api import agents, events, executions, feed, flows, insight, keys, system
+from opscore.web.api import agents, events, executions, feed, flows, insight, keys, logs, system
 from opscore.web.auth import API_PREFIX
 
 ROUTES: tuple[web.RouteDef, ...] = (
@@ -15,6 +15,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *flows.ROUTES,
     *insight.ROUTES,
     *keys.ROUTES,
+    *logs.ROUTES,
     *system.ROUTES,
 )
 
@@ -24,4 +25,3 @@ def add_api(app: web.Application) -> None:
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
         app.router.add_route(route.method, API_PREFIX + route.path, route.handler)
-    app.router.add_get("/", system.pointer)

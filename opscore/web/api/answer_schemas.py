@@ -6,6 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from opscore.domain.agents import AGENT_STATES
 from opscore.domain.executions import EXECUTION_STATUSES, STEP_STATUSES
+from opscore.domain.logs import LEVELS
 from opscore.web.api.fields import id_field, nullable
 
 
@@ -387,6 +388,36 @@ class MetricsSchema(Schema):
     average_execution_time = fields.Float(required=True)
     total_execution_time = fields.Float(required=True)
     last_execution = nullable(fields.String(required=True))
+
+
+class LogSchema(Schema):
+    """One entry of the log."""
+
+    log_id = fields.Integer(required=True)
+    timestamp = fields.String(required=True)
+    level = fields.String(required=True, validate=validate.OneOf([*LEVELS]))
+    event = fields.String(required=True)
+    message = fields.String(required=True)
+    logger = fields.String(required=True)
+    execution_id = nullable(fields.String(required=True))
+    flow_id = nullable(fields.String(required=True))
+    node_id = nullable(fields.String(required=True))
+    agent_id = nullable(fields.String(required=True))
+    attempt = nullable(fields.Integer(required=True))
+    request_id = nullable(fields.String(required=True))
+    trace_id = nullable(fields.String(required=True))
+    error_code = nullable(fields.String(required=True))
+    duration_ms = nullable(fields.Float(required=True))
+    fields_ = fields.Dict(required=True, data_key="fields")
+
+
+class LogsSchema(Schema):
+    """A page of the log, newest first."""
+
+    logs = fields.List(fields.Nested(LogSchema), required=True)
+    count = fields.Integer(required=True)
+    limit = fields.Integer(required=True)
+    next_cursor = nullable(fields.String(required=True))
 
 
 class ProblemSchema(Schema):

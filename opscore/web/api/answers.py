@@ -16,6 +16,7 @@ from opscore.domain.executions import FINAL, Execution, Message, NewExecution, W
 from opscore.domain.flows import Finding, FlowVersion, Report
 from opscore.domain.instants import SECOND, show
 from opscore.domain.keys import Key
+from opscore.domain.logs import LogEntry, level_name
 from opscore.domain.ports import ExecutionTotals
 from opscore.operations.executions import NodeResult
 from opscore.operations.overview import Status
@@ -26,6 +27,11 @@ Json = dict[str, Any]
 def reply(body: Any, status: int = 200, headers: Optional[dict[str, str]] = None) -> web.Response:
     """A JSON answer."""
     return web.Response(status=status, body=orjson.dumps(body), content_type="application/json", headers=headers)
+
+
+def dumps(body: Any) -> bytes:
+    """JSON in one line."""
+    return orjson.dumps(body)
 
 
 def listing(request: web.Request, name: str, items: Sequence[Any], **more: Any) -> web.Response:
@@ -205,6 +211,28 @@ def _with_facts(body: Json, found: Union[Event, FeedEvent]) -> Json:
     body["at"] = show(found.at)
     body["data"] = orjson.Fragment(found.data)
     return body
+
+
+def log(found: LogEntry) -> Json:
+    """One entry of the log."""
+    return {
+        "log_id": found.log_id,
+        "timestamp": show(found.at),
+        "level": level_name(found.level),
+        "event": found.event,
+        "message": found.message,
+        "logger": found.logger,
+        "execution_id": found.execution_id,
+        "flow_id": found.flow_id,
+        "node_id": found.node_id,
+        "agent_id": found.agent_id,
+        "attempt": found.attempt,
+        "request_id": found.request_id,
+        "trace_id": found.trace_id,
+        "error_code": found.error_code,
+        "duration_ms": found.duration_ms,
+        "fields": orjson.Fragment(found.fields),
+    }
 
 
 def agent(found: AgentView) -> Json:

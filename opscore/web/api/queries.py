@@ -107,7 +107,7 @@ def execution_query(request: web.Request) -> ExecutionQuery:
         metadata=metadata,
         limit=integer(request, "limit", DEFAULT_LIMIT, 1, MOST),
         offset=integer(request, "offset", 0, 0, _LONGEST_OFFSET),
-        before=_from_cursor(request.query.get("cursor")),
+        before=from_cursor(request.query.get("cursor")),
         text=text(request, "q", _LONGEST_SEARCH),
     )
 
@@ -161,7 +161,7 @@ def to_report_cursor(report: Report) -> str:
 
 def from_report_cursor(cursor: Optional[str]) -> Optional[tuple[Instant, Instant]]:
     """The instants of the report that a cursor leads on from. Raises Invalid."""
-    text = _from_cursor(cursor)
+    text = from_cursor(cursor)
     if text is None:
         return None
     match = re.fullmatch(r"(-?[0-9]{1,18})\.([0-9]{1,18})", text)
@@ -170,7 +170,8 @@ def from_report_cursor(cursor: Optional[str]) -> Optional[tuple[Instant, Instant
     return int(match[1]), int(match[2])
 
 
-def _from_cursor(cursor: Optional[str]) -> Optional[str]:
+def from_cursor(cursor: Optional[str]) -> Optional[str]:
+    """The text that a cursor was made of. Raises Invalid."""
     if cursor is None:
         return None
     try:
