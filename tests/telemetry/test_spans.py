@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any, Optional
 
 import attrs
@@ -221,3 +224,19 @@ def test_what_may_have_waited_for_its_batch_is_made_again() -> None:
 def test_the_standard_variables_ask_for_traces(environ: dict[str, str], exporter: Optional[str]) -> None:
     """An exporter or an endpoint asks for them, and what says no wins."""
     assert traces.wanted(environ) == exporter
+
+
+def test_nothing_of_opentelemetry_is_imported_unless_it_is_asked_for() -> None:
+    """A server that has served a request has not looked at the SDK, though it is installed."""
+    code = (
+        "import asyncio, sys\n"
+        "from opscore.testing import open_client\n"
+        "async def main():\n"
+        "    async with open_client() as client:\n"
+        "        assert (await client.get('/status')).status == 200\n"
+        "asyncio.run(main())\n"
+        "assert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
+    )
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
