@@ -2,7 +2,7 @@ FROM python:3.13-slim
 RUN useradd --create-home --uid 10001 opscore && mkdir /data && chown opscore /data
 WORKDIR /src
 COPY . .
-RUN pip install --no-cache-dir ./client . && rm -rf /src/*
+RUN pip install --no-cache-dir ./client ".[otel]" && rm -rf /src/*
 USER opscore
 WORKDIR /data
 VOLUME /data

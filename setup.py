@@ -14,6 +14,8 @@ REQUIRES = [
     for line in (HERE / "requirements.txt").read_text().splitlines()
     if line.strip() and not line.startswith(("#", "-"))
 ]
+# Spans by OpenTelemetry, sent by OTLP over HTTP; 1.41 is the newest for Python 3.9.
+OTEL = ["opentelemetry-sdk>=1.41,<2", "opentelemetry-exporter-otlp-proto-http>=1.33,<2"]
 MIGRATIONS = "opscore.store.migrations"
 DASHBOARD = ("web/dashboard/static/*", "web/dashboard/static/*/*")
 EXAMPLES = {f"opscore.cli.examples.{name}": f"examples/{name}" for name in ("agentkit", "credit_analysis")}
@@ -35,6 +37,7 @@ setup(
         **{package: ["*.yaml", "*.json", "*.md"] for package in EXAMPLES},
     },
     install_requires=REQUIRES,
+    extras_require={"otel": OTEL},
     entry_points={"console_scripts": ["opscore = opscore.cli:main"]},
     zip_safe=False,
 )

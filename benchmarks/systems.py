@@ -73,7 +73,7 @@ class System:
 async def process(
     *arguments: str, log: Optional[str] = None, **environment: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """A Python process and, if it says ``ready <port>``, that port; killed at the end. ``log`` gets its standard error."""
+    """A Python process and, if it says ``ready <port>``, that port; killed at the end. ``log`` takes its stderr."""
     with open(log, "ab") if log else nullcontext() as stderr:  # noqa: PTH123, ASYNC230 - before anything is measured
         child = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -143,7 +143,8 @@ async def _ready(system: System, log: Path) -> None:
             return
         except aiohttp.ClientError:
             await asyncio.sleep(0.02)
-    raise RuntimeError(f"Ops-Core did not start: {log.read_text()[-2000:]}")
+    said = log.read_text()  # noqa: ASYNC240 - nothing is measured any more
+    raise RuntimeError(f"Ops-Core did not start: {said[-2000:]}")
 
 
 async def _define(system: System, agent_url: str) -> None:

@@ -17,7 +17,7 @@ from opscore.domain.capacity import Capacity
 from opscore.domain.errors import Invalid, InvalidFiles, StoreError
 from opscore.domain.files import Checked
 from opscore.domain.instants import Seconds
-from opscore.domain.ports import AgentProtocol, Directory, Observer
+from opscore.domain.ports import AgentProtocol, Directory, Observer, Tracer
 from opscore.engine import Engine, FleetLimits, Limits, Probing, SystemClock, open_engine
 from opscore.folders import read_folder
 from opscore.operations import (
@@ -36,14 +36,17 @@ from opscore.operations import (
 )
 from opscore.protocols import AgentKit, Discretion, Handler, open_protocols
 from opscore.settings import Settings, check_settings
-from opscore.store import migrate_database, open_store
+from opscore.store import SqlStore, migrate_database, open_store
 from opscore.telemetry.keeper import Keeping, open_keeper
 from opscore.telemetry.logs import open_logs
+from opscore.telemetry.metrics import Metrics, Sources
 from opscore.telemetry.observer import LogObserver
 from opscore.telemetry.pipeline import Pipeline
 from opscore.telemetry.secrets import Secrets
+from opscore.telemetry.traces import open_traces
 from opscore.version import __version__
 from opscore.web.app import WebConfig, make_app
+from opscore.web.config import TRACER
 
 log = logging.getLogger(__name__)
 
@@ -71,26 +74,35 @@ class Parts:
 
     operations: Operations
     engine: Engine
+    tracer: Optional[Tracer]
 
 
 @asynccontextmanager
 async def running_parts(
-    settings: Settings, local_agents: Optional[LocalAgents] = None, on_fatal: Optional[OnFatal] = None
+    settings: Settings,
+    local_agents: Optional[LocalAgents] = None,
+    on_fatal: Optional[OnFatal] = None,
+    metrics: Optional[Metrics] = None,
 ) -> AsyncIterator[Parts]:
     """Build every part and tie them together; close them in the opposite order."""
     check_settings(settings)
     with open_logs() as pipeline:
         _keep_secret(settings, pipeline.secrets)
-        async with _parts(settings, pipeline, local_agents, on_fatal) as parts:
+        async with _parts(settings, pipeline, local_agents, on_fatal, metrics) as parts:
             yield parts
 
 
 @asynccontextmanager
 async def _parts(
-    settings: Settings, pipeline: Pipeline, local_agents: Optional[LocalAgents], on_fatal: Optional[OnFatal]
+    settings: Settings,
+    pipeline: Pipeline,
+    local_agents: Optional[LocalAgents],
+    on_fatal: Optional[OnFatal],
+    metrics: Optional[Metrics],
 ) -> AsyncIterator[Parts]:
     from_files = await _flow_files(settings)
     clock = SystemClock()
+    metrics = metrics or Metrics(__version__, clock)
     limits = Limits(
         calls=settings.max_calls,
         open_runs=settings.max_open_runs,
@@ -115,9 +127,14 @@ async def _parts(
     )
     async with (
         open_store(
-            settings.database_path, now=clock.now(), timeout=settings.database_timeout, on_fatal=on_fatal or _report
+            settings.database_path,
+            now=clock.now(),
+            timeout=settings.database_timeout,
+            on_fatal=on_fatal or _report,
+            observer=metrics.store,
         ) as store,
         open_keeper(store, pipeline, clock, _keeping(settings)) as keeper,
+        open_traces(__version__, store.agent_now) as spans,
         open_protocols(
             settings.agent_networks,
             settings.max_answer_bytes,
@@ -126,7 +143,10 @@ async def _parts(
             probe_timeout=settings.probe_timeout,
             discretion=Discretion(pipeline.secrets.add_address, pipeline.secrets.mask_known),
         ) as protocols,
-        open_engine(store, protocols, clock, limits, _directory(settings, protocols), _observers()) as engine,
+        open_engine(
+            store, protocols, clock, limits, _directory(settings, protocols), _observers(metrics, spans), spans
+        ) as engine,
+        metrics.watching(_sources(store, engine, lambda: {**pipeline.lost, "store": keeper.lost})),
     ):
         keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
         if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
@@ -154,6 +174,7 @@ async def _parts(
                 overview=Overview(store, engine, clock),
             ),
             engine,
+            spans,
         )
 
 
@@ -167,9 +188,10 @@ def _capacity(settings: Settings) -> Capacity:
     )
 
 
-def _observers() -> Sequence[Observer]:
+def _observers(metrics: Metrics, spans: Optional[Observer]) -> Sequence[Observer]:
     """Whoever is told what the engine does."""
-    return (LogObserver(),)
+    observers: list[Observer] = [LogObserver(), metrics.engine]
+    return observers if spans is None else [*observers, spans]
 
 
 def _keeping(settings: Settings) -> Keeping:
@@ -182,6 +204,18 @@ def _keep_secret(settings: Settings, secrets: Secrets) -> None:
     for address in (settings.agentkit_api_url, settings.database):
         if address is not None:
             secrets.add_address(address)
+
+
+def _sources(store: SqlStore, engine: Engine, dropped_lines: Callable[[], Mapping[str, int]]) -> Sources:
+    """What a scrape of the metrics looks at."""
+    return Sources(
+        survey=engine.survey,
+        totals=store.totals,
+        figures=lambda: store.figures,
+        sizes=store.sizes,
+        is_agent=lambda agent_id: store.agent_now(agent_id) is not None,
+        dropped_lines=dropped_lines,
+    )
 
 
 def _directory(settings: Settings, protocols: Mapping[str, AgentProtocol]) -> Optional[Directory]:
@@ -228,11 +262,13 @@ def create_app(
         on_fatal: Called with the reason when the store has died and the process should end.
     """
     engines: list[Engine] = []
+    metrics = Metrics(__version__, SystemClock())
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Operations]:
-        async with running_parts(settings, local_agents, on_fatal) as parts:
+        async with running_parts(settings, local_agents, on_fatal, metrics) as parts:
             engines.append(parts.engine)
+            app[TRACER] = parts.tracer
             yield parts.operations
 
     async def refuse(_: web.Application) -> None:
@@ -241,7 +277,7 @@ def create_app(
 
     secrets = Secrets()
     _keep_secret(settings, secrets)
-    app = make_app(_web_config(settings, secrets), opened)
+    app = make_app(_web_config(settings, secrets), opened, metrics)
     app.on_shutdown.append(refuse)
     app[ENGINES] = engines
     return app

@@ -36,10 +36,11 @@ from opscore_sdk.models import (
     NodeResult,
     Session,
 )
+from opscore_sdk.observations import Explanation, FeedEvent, LogEntry, Overview
 from opscore_sdk.pages import Pages
 from opscore_sdk.spine import AISpine, AsyncAISpine
-from opscore_sdk.streams import EventStream
-from opscore_sdk.sync import OpsCoreClientSync, SyncEventStream, SyncPages
+from opscore_sdk.streams import EventStream, Feed
+from opscore_sdk.sync import OpsCoreClientSync, SyncEventStream, SyncFeed, SyncPages
 
 __all__ = [
     "AISpine",
@@ -60,8 +61,12 @@ __all__ = [
     "ExecutionError",
     "ExecutionPage",
     "ExecutionResults",
+    "Explanation",
+    "Feed",
+    "FeedEvent",
     "Flow",
     "InsufficientCreditsError",
+    "LogEntry",
     "Message",
     "NetworkError",
     "NodeResult",
@@ -73,6 +78,7 @@ __all__ = [
     "OpsCoreConnectionError",
     "OpsCoreSDKError",
     "OpsCoreTimeoutError",
+    "Overview",
     "Pages",
     "PermissionDeniedError",
     "RateLimitError",
@@ -80,6 +86,7 @@ __all__ = [
     "ServerError",
     "Session",
     "SyncEventStream",
+    "SyncFeed",
     "SyncPages",
     "TimeoutError",
     "ValidationError",

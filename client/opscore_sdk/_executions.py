@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Dict, Mapping, Optional, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 from opscore_sdk import checks
 from opscore_sdk._calls import Calls, new_key
 from opscore_sdk.errors import TimeoutError as TooLate
 from opscore_sdk.models import (
     Cancelled,
+    CancelledMany,
     EventPage,
     Execution,
     ExecutionPage,
@@ -25,6 +26,7 @@ _LONGEST_POLL = 25.0
 """Seconds that the server is asked to hold an answer back: less than proxies let a connection be silent."""
 _FIRST_PAUSE = 0.05
 _MOST = 2**31
+_MOST_AT_ONCE = 500
 
 
 class ExecutionMethods(Calls):
@@ -222,6 +224,27 @@ class ExecutionMethods(Calls):
         body = without_nones({"reason": reason})
         return await self._model(Cancelled, request("POST", *segments, json=body, idempotent=True), timeout)
 
+    async def cancel_executions(
+        self,
+        execution_ids: Sequence[str],
+        reason: Optional[str] = None,
+        *,
+        timeout: Optional[float] = None,
+    ) -> CancelledMany:
+        """End many executions with one request: ``cancelled``, and ``refused`` with the reason for each.
+
+        Args:
+            execution_ids: Which executions, 1 to 500.
+            reason: Why, for whoever reads their histories.
+            timeout: Seconds for this call instead of the client's.
+        """
+        if isinstance(execution_ids, str) or not 0 < len(execution_ids) <= _MOST_AT_ONCE:
+            checks.refuse("execution_ids", f"must be a list of 1 to {_MOST_AT_ONCE} ids.")
+        ids = [checks.an_id(one, "execution_ids") for one in execution_ids]
+        body = {"execution_ids": ids, **without_nones({"reason": reason})}
+        asked = request("POST", "executions", "cancel", json=body, idempotent=True)
+        return await self._model(CancelledMany, asked, timeout)
+
     def list_executions(
         self,
         *,
@@ -231,6 +254,7 @@ class ExecutionMethods(Calls):
         created_after: Union[str, datetime, None] = None,
         created_before: Union[str, datetime, None] = None,
         metadata: Optional[Mapping[str, str]] = None,
+        q: Optional[str] = None,
         limit: Optional[int] = None,
         cursor: Optional[str] = None,
         offset: Optional[int] = None,
@@ -245,6 +269,7 @@ class ExecutionMethods(Calls):
             created_after: Only newer ones.
             created_before: Only older ones.
             metadata: Only those with these labels.
+            q: Only those whose id begins with this, or that have it in their flow id, user id or error.
             limit: How many on a page, 1 to 500.
             cursor: ``next_cursor`` of a page, to go on from there.
             offset: How many to leave out first.
@@ -256,6 +281,7 @@ class ExecutionMethods(Calls):
             "agent_id": None if agent_id is None else checks.an_id(agent_id, "agent_id"),
             "created_after": created_after,
             "created_before": created_before,
+            "q": None if q is None else checks.some_text(q, "q"),
             "limit": checks.a_number(limit, "limit", 1, 500),
         }
         query.update({f"metadata.{name}": value for name, value in (metadata or {}).items()})
@@ -266,7 +292,7 @@ class ExecutionMethods(Calls):
             asked = request("GET", "executions", query={**query, **place})
             return await self._listed(ExecutionPage, "executions", asked, timeout)
 
-        return Pages(fetch, lambda page: page.executions, lambda page: page.next_cursor)
+        return Pages(fetch, lambda page: page.executions, lambda page, _: page.next_cursor)
 
     async def get_execution_results(
         self,

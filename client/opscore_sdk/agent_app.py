@@ -116,6 +116,7 @@ def _call(given: Any, request: web.Request) -> Call:
         attempt=int(attempt) if _ATTEMPT.fullmatch(attempt) else 1,
         idempotency_key=key,
         traceparent=request.headers.get("traceparent"),
+        tracestate=request.headers.get("tracestate"),
     )
 
 

@@ -60,7 +60,9 @@ class Call:
     idempotency_key: Optional[str] = None
     """The same on every repeat of this task; hand it on to what must not happen twice."""
     traceparent: Optional[str] = None
-    """The W3C trace context of the execution, for the calls that the handler makes."""
+    """The span of this attempt (W3C Trace Context), for the calls and the spans that the handler makes."""
+    tracestate: Optional[str] = None
+    """What goes with it, where the trace's beginner sent any."""
 
 
 class Answer(NamedTuple):

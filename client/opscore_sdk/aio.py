@@ -10,6 +10,7 @@ from opscore_sdk import wire
 from opscore_sdk._agents import AgentMethods
 from opscore_sdk._flows import FlowMethods
 from opscore_sdk._keys import KeyMethods
+from opscore_sdk._observation import ObservationMethods
 from opscore_sdk._sessions import SessionMethods
 from opscore_sdk.checks import a_count, a_setting
 from opscore_sdk.models import Health, Metrics, ServerStatus
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class OpsCoreClientAsync(SessionMethods, FlowMethods, AgentMethods, KeyMethods):
+class OpsCoreClientAsync(SessionMethods, FlowMethods, AgentMethods, KeyMethods, ObservationMethods):
     """Talks to one Ops-Core server. Use it as an async context manager, or close it.
 
     Answers are models: dictionaries whose known keys are typed attributes. A refusal is an :class:`OpsCoreApiError` of
@@ -221,6 +222,11 @@ class RawResponse(Generic[T]):
         return self._parsed
 
 
+_WITHOUT_ONE_ANSWER = (
+    "close", "stream_all_events", "stream_events", "stream_logs", "with_options", "with_raw_response",
+)  # fmt: skip
+
+
 class RawMethods:
     """A client's methods, each returning a :class:`RawResponse`. Refusals are raised as ever."""
 
@@ -228,7 +234,7 @@ class RawMethods:
         self._client = client
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[RawResponse[Any]]]:
-        if name.startswith("_") or name in ("stream_events", "close", "with_options", "with_raw_response"):
+        if name.startswith("_") or name in _WITHOUT_ONE_ANSWER:
             raise AttributeError(f"There is no raw response of {name!r}.")
         getattr(self._client, name)
 

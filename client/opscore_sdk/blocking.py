@@ -21,7 +21,7 @@ import weakref
 from typing import Any, Coroutine, Generic, Optional, Set, TypeVar
 
 from opscore_sdk.errors import OpsCoreSDKError
-from opscore_sdk.streams import EventStream
+from opscore_sdk.streams import Stream
 from opscore_sdk.transport import Connections
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return loop.call(coroutine)
 
 
-def keep_stream(stream: EventStream) -> None:
+def keep_stream(stream: Stream[Any]) -> None:
     """Close a stream when the interpreter ends, if it is still open then."""
     _shared.streams.add(stream)
 
@@ -182,7 +182,7 @@ class _Shared:
         self._lock = threading.Lock()
         self._loop: Optional[_Loop] = None
         self._connections: weakref.WeakSet[Connections] = weakref.WeakSet()
-        self.streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
+        self.streams: weakref.WeakSet[Stream[Any]] = weakref.WeakSet()
         self._is_registered = False
         self._is_over = False
 

@@ -13,6 +13,8 @@ AGENT_STATES = ("initializing", "idle", "active", "error", "finished", "offline"
 EXECUTION_STATUSES = ("pending", "running", "paused", "completed", "failed", "cancelled")
 FINAL = frozenset({"completed", "failed", "cancelled"})
 SCOPES = ("read", "write", "admin")
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+PERFORMANCE_BY = ("agent", "flow", "node")
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _KEY = re.compile(r"[ -~]{1,255}")

@@ -76,6 +76,7 @@ class OpsCoreApiError(OpsCoreSDKError):
         detail: One sentence for people; ``message`` is the same.
         details: Texts by the field that they are about.
         request_id: What to name when asking the server's operator.
+        trace_id: The trace that the request was in.
         retry_after: Seconds after which a repeat makes sense, where the server said so.
         response_body: The answer's text, where it was not understood.
     """
@@ -92,6 +93,7 @@ class OpsCoreApiError(OpsCoreSDKError):
         *,
         error_code: Optional[str] = None,
         request_id: Optional[str] = None,
+        trace_id: Optional[str] = None,
         retry_after: Optional[float] = None,
     ) -> None:
         """Take over what the server said.
@@ -103,6 +105,7 @@ class OpsCoreApiError(OpsCoreSDKError):
             details: Texts by the field that they are about.
             error_code: The stable code for programs.
             request_id: What to name when asking the server's operator.
+            trace_id: The trace that the request was in.
             retry_after: Seconds after which a repeat makes sense.
         """
         super().__init__(message, details)
@@ -110,6 +113,7 @@ class OpsCoreApiError(OpsCoreSDKError):
         self.error_code = error_code or self.default_code
         self.response_body = response_body
         self.request_id = request_id
+        self.trace_id = trace_id
         self.retry_after = retry_after
 
     @property

@@ -156,6 +156,7 @@ class AgentRoutes:
             "result": record["output_data"],
             "error": record["error_message"],
             "errorCode": record["error_code"],
+            "traceId": record["trace_id"],
             "tasks": [],
         }
         return reply(body)

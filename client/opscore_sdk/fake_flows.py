@@ -34,6 +34,7 @@ class FlowRoutes:
             ("DELETE", "/flows/{flow_id}", self.delete_flow),
             ("GET", "/flows/{flow_id}/versions", self.versions),
             ("GET", "/executions", self.list_executions),
+            ("POST", "/executions/cancel", self.cancel_many),
             ("GET", "/executions/{execution_id}", self.get_execution),
             ("GET", "/executions/{execution_id}/results", self.results),
             ("GET", "/executions/{execution_id}/messages", self.messages),
@@ -126,6 +127,7 @@ class FlowRoutes:
             one.record
             for one in reversed(list(self._store.executions.values()))
             if all(str(one.record[name]) == value for name, value in wanted.items())
+            and _is_found(one.record, request.query.get("q", ""))
             and all(str(one.record["metadata"].get(name)) == value for name, value in labels.items())
         ]
         limit, offset = int(number(request, "limit", _DEFAULT_LIMIT)), int(number(request, "offset", 0))
@@ -166,14 +168,37 @@ class FlowRoutes:
     async def cancel(self, request: web.Request) -> web.Response:
         """Again is no error; of what has ended otherwise it is."""
         execution = self._execution(request)
-        if execution.record["status"] in ("completed", "failed"):
-            raise Problem(409, f"The execution is {execution.record['status']} already.", "EXECUTION_FINISHED")
-        execution.cancel((await json_body(request)).get("reason"))
+        self._cancel(execution.execution_id, (await json_body(request)).get("reason"))
         body = {"message": "The execution is cancelled.", "execution_id": execution.execution_id}
         return reply({**body, "status": "cancelled"})
 
+    async def cancel_many(self, request: web.Request) -> web.Response:
+        """Each for itself."""
+        given = await json_body(request)
+        ids = given.get("execution_ids")
+        if not isinstance(ids, list) or not ids:
+            raise invalid("execution_ids", "Missing data for required field.")
+        cancelled: List[str] = []
+        refused: List[Json] = []
+        for execution_id in ids:
+            try:
+                self._cancel(str(execution_id), given.get("reason"))
+            except Problem as error:
+                refused.append({"execution_id": execution_id, "error_code": error.code, "message": error.detail})
+            else:
+                cancelled.append(execution_id)
+        return reply({"cancelled": cancelled, "refused": refused})
+
+    def _cancel(self, execution_id: str, reason: Optional[str]) -> None:
+        execution = self._found(execution_id)
+        if execution.record["status"] in ("completed", "failed"):
+            raise Problem(409, f"The execution is {execution.record['status']} already.", "EXECUTION_FINISHED")
+        execution.cancel(reason)
+
     def _execution(self, request: web.Request) -> FakeExecution:
-        execution_id = request.match_info["execution_id"]
+        return self._found(request.match_info["execution_id"])
+
+    def _found(self, execution_id: str) -> FakeExecution:
         if execution_id not in self._store.executions:
             raise Problem(404, f'There is no execution "{execution_id}".', "EXECUTION_NOT_FOUND")
         return self._store.executions[execution_id]
@@ -187,6 +212,11 @@ def started(store: FakeStore, request: web.Request, flow_id: str, given: Json, a
         return store.start(flow_id, given, request.headers.get("Idempotency-Key"), agent_id)
     except KeyReused:
         raise Problem(409, "This idempotency key was used for another request.") from None
+
+
+def _is_found(record: Json, text: str) -> bool:
+    within = (record[name] or "" for name in ("flow_id", "error_code", "error_message", "user_id"))
+    return record["execution_id"].startswith(text) or any(text in str(one) for one in within)
 
 
 def _no_flow(flow_id: str) -> Problem:
@@ -221,7 +251,7 @@ def _started(record: Json) -> Json:
     """An execution as the answer to its start."""
     body = {name: record[name] for name in ("execution_id", "flow_id", "flow_version", "status", "created_at")}
     more = {"result": record["output_data"], "error": record["error_message"], "error_code": record["error_code"]}
-    return {**body, **more, "execution_time": record["execution_time"]}
+    return {**body, **more, "execution_time": record["execution_time"], "trace_id": record["trace_id"]}
 
 
 async def _stream(request: web.Request, execution: FakeExecution, after: int) -> web.StreamResponse:
@@ -235,7 +265,7 @@ async def _stream(request: web.Request, execution: FakeExecution, after: int) ->
             after = event["seq"]
         if execution.is_final:
             break
-        if not await execution.news(after, _COMMENT_EVERY):
+        if not await execution.journal.news(after, _COMMENT_EVERY):
             await response.write(b": still here\n\n")
     last = orjson.dumps({"execution_id": execution.execution_id, "status": execution.record["status"]})
     await response.write(b"event: end\ndata: " + last + b"\n\n")

@@ -35,7 +35,7 @@ class Problem(Exception):
         self.details = details or {}
         self.headers: Dict[str, str] = {}
 
-    def answer(self, request_id: str) -> web.Response:
+    def answer(self, request_id: str, trace_id: str) -> web.Response:
         """It as ``application/problem+json``."""
         body = {
             "type": "about:blank",
@@ -46,6 +46,7 @@ class Problem(Exception):
             "error_code": self.code,
             "details": self.details,
             "request_id": request_id,
+            "trace_id": trace_id,
         }
         return web.Response(
             status=self.status, body=orjson.dumps(body), content_type="application/problem+json", headers=self.headers
@@ -80,6 +81,7 @@ def make_app(
     async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
         requests.append(await _recorded(request))
         request_id = request.headers.get("X-Request-ID") or f"fake-{len(requests)}"
+        trace_id = f"{len(requests):032x}"
         fault = _take(faults, request.method)
         try:
             if fault is not None and not (fault.cuts and fault.after_work):
@@ -89,12 +91,13 @@ def make_app(
             if fault is not None:
                 _fail(fault, request)
         except Problem as error:
-            response = error.answer(request_id)
+            response = error.answer(request_id, trace_id)
         except web.HTTPException as error:
             problem = Problem(error.status, "The fake server has no such route, or not with this method.")
-            response = problem.answer(request_id)
+            response = problem.answer(request_id, trace_id)
         if not response.prepared:
             response.headers["X-Request-ID"] = request_id
+            response.headers["X-Trace-ID"] = trace_id
         return response
 
     app = web.Application(middlewares=[around], client_max_size=16 * 1024 * 1024)

@@ -82,13 +82,53 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+class Journal:
+    """A list that grows, and whose readers can wait for more."""
+
+    def __init__(self) -> None:
+        self.entries: List[Json] = []
+        self._news: Set[Callable[[], None]] = set()
+
+    def add(self, entry: Json) -> None:
+        """Put an entry at the end; from any thread."""
+        self.entries.append(entry)
+        for wake in list(self._news):
+            wake()
+
+    async def news(self, seen: int, timeout: float) -> bool:
+        """Wait until there are more entries than were seen; False when there were none in time."""
+        if len(self.entries) > seen:
+            return True
+        loop, bell = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            _wake(loop, bell)
+
+        self._news.add(wake)
+        try:
+            if len(self.entries) <= seen:  # nothing came from another thread meanwhile
+                await asyncio.wait_for(bell.wait(), timeout)
+        except asyncio.TimeoutError:
+            return len(self.entries) > seen
+        finally:
+            self._news.discard(wake)
+        return True
+
+
 class FakeExecution:
     """One execution: its record as the API shows it, and its events."""
 
-    def __init__(self, flow_id: str, flow_version: int, given: Mapping[str, Any], agent_id: Optional[str]) -> None:
+    def __init__(
+        self,
+        flow_id: str,
+        flow_version: int,
+        given: Mapping[str, Any],
+        agent_id: Optional[str],
+        tell: Callable[[Json], None],
+    ) -> None:
         self.execution_id = str(uuid.uuid4())
-        self.events: List[Json] = []
-        self._news: Set[asyncio.Event] = set()
+        self.journal = Journal()
+        self._tell_all = tell
         self._task: Optional[asyncio.Task[None]] = None
         moment = now()
         self.record: Json = {
@@ -112,9 +152,15 @@ class FakeExecution:
             "updated_at": moment,
             "completed_at": None,
             "execution_time": None,
+            "trace_id": self.execution_id.replace("-", ""),
         }
         told = {name: self.record[name] for name in ("flow_id", "flow_version", "priority")}
         self._tell("execution.accepted", told)
+
+    @property
+    def events(self) -> List[Json]:
+        """Its events so far, in order."""
+        return self.journal.entries
 
     @property
     def is_final(self) -> bool:
@@ -142,23 +188,9 @@ class FakeExecution:
         seen = len(self.events)
         while not self.is_final:
             left = deadline - asyncio.get_running_loop().time()
-            if left <= 0 or not await self.news(seen, left):
+            if left <= 0 or not await self.journal.news(seen, left):
                 return
             seen = len(self.events)
-
-    async def news(self, seen: int, timeout: float) -> bool:
-        """Wait until there are more events than were seen; False when there were none in time."""
-        if len(self.events) > seen:
-            return True
-        bell = asyncio.Event()
-        self._news.add(bell)
-        try:
-            await asyncio.wait_for(bell.wait(), timeout)
-        except asyncio.TimeoutError:
-            return len(self.events) > seen
-        finally:
-            self._news.discard(bell)
-        return True
 
     def node_results(self) -> List[Json]:
         """The steps: one for each object in the output."""
@@ -179,6 +211,7 @@ class FakeExecution:
             "error_message": None,
             "error_code": None,
             "execution_time_ms": 0.0,
+            "timing": {"queue_ms": 0.0, "call_ms": 0.0, "commit_ms": 0.0},
             "created_at": record["created_at"],
             "started_at": record["started_at"],
             "completed_at": record["completed_at"],
@@ -215,6 +248,6 @@ class FakeExecution:
 
     def _tell(self, kind: str, data: Json, **about: Any) -> None:
         event = {"seq": len(self.events) + 1, "execution_id": self.execution_id, "type": kind, **about}
-        self.events.append({**event, "at": now(), "data": data})
-        for bell in self._news:
-            bell.set()
+        event.update(at=now(), data=data)
+        self._tell_all({**event, "flow_id": self.record["flow_id"]})
+        self.journal.add(event)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from opscore_sdk.fake_runs import FakeExecution, FakeFlow, Json, now
+from opscore_sdk.fake_runs import FakeExecution, FakeFlow, Journal, Json, now
+
+LOG_FIELDS = (
+    "event", "logger", "execution_id", "flow_id", "node_id", "agent_id", "attempt", "request_id", "trace_id",
+    "error_code", "duration_ms",
+)  # fmt: skip
+"""What an entry of the log may be about; everything else is among its ``fields``."""
 
 
 class RecordedRequest(NamedTuple):
@@ -25,7 +31,7 @@ class KeyReused(Exception):
 
 
 class FakeStore:
-    """Flows, scripts, executions, agents and reports."""
+    """Flows, scripts, executions, agents and reports; events of all executions, and log entries."""
 
     def __init__(self) -> None:
         self.flows: Dict[str, List[Json]] = {}
@@ -33,6 +39,8 @@ class FakeStore:
         self.executions: Dict[str, FakeExecution] = {}
         self.agents: Dict[str, Json] = {}
         self.reports: Dict[str, List[Json]] = {}
+        self.feed = Journal()
+        self.logs = Journal()
         self._starts: Dict[str, Tuple[Any, str]] = {}
 
     def clear(self) -> None:
@@ -40,6 +48,7 @@ class FakeStore:
         self.drop()
         for part in (self.flows, self.scripts, self.executions, self.agents, self.reports, self._starts):
             part.clear()
+        self.feed, self.logs = Journal(), Journal()
 
     def drop(self) -> None:
         """Stop what runs."""
@@ -66,7 +75,8 @@ class FakeStore:
                 raise KeyReused
             return self.executions[execution_id].record
         versions = self.flows[flow_id]
-        execution = FakeExecution(flow_id, int(given.get("flow_version") or len(versions)), given, agent_id)
+        version = int(given.get("flow_version") or len(versions))
+        execution = FakeExecution(flow_id, version, given, agent_id, self.tell)
         self.executions[execution.execution_id] = execution
         if key is not None:
             self._starts[key] = ((flow_id, given, agent_id), execution.execution_id)
@@ -114,6 +124,10 @@ class FakeStore:
             "received_at": now(),
         }
         self.reports.setdefault(agent_id, []).append(kept)
+        if kept["state"] != self.agents[agent_id]["state"]:
+            told = {"state": kept["state"], "timestamp": kept["timestamp"]}
+            about = {"seq": None, "execution_id": None, "flow_id": None, "agent_id": agent_id}
+            self.tell({**about, "type": "agent.state", "at": kept["received_at"], "data": told})
         self.agents[agent_id].update(
             state=kept["state"],
             state_details=kept["details"],
@@ -121,3 +135,14 @@ class FakeStore:
             last_seen=kept["received_at"],
             status="error" if kept["state"] in ("error", "offline") else "active",
         )
+
+    def tell(self, event: Json) -> None:
+        """Note an event among those of all executions and agents."""
+        self.feed.add({**event, "position": len(self.feed.entries) + 1})
+
+    def log(self, message: str, level: str, fields: Mapping[str, Any]) -> None:
+        """Note a log entry."""
+        entry: Json = {name: fields.get(name) for name in LOG_FIELDS}
+        entry["fields"] = {name: value for name, value in fields.items() if name not in LOG_FIELDS}
+        entry.update(log_id=len(self.logs.entries) + 1, timestamp=now(), level=level.upper(), message=message)
+        self.logs.add(entry)

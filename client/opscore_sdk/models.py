@@ -150,6 +150,8 @@ class Execution(Model):
     updated_at: Optional[str]
     completed_at: Optional[str]
     execution_time: Optional[float]
+    trace_id: Optional[str]
+    """The trace (W3C Trace Context) that it and the calls to its agents belong to."""
     truncated: Optional[List[str]]
     result: Optional[Json]
     """The output, in the answer to a start only."""
@@ -202,6 +204,15 @@ class ExecutionPage(Model):
         return self._many("executions", Execution)
 
 
+class Timing(Model):
+    """Where a node's time went, in milliseconds; None where it is not known."""
+
+    __slots__ = ()
+    queue_ms: Optional[float]
+    call_ms: Optional[float]
+    commit_ms: Optional[float]
+
+
 class NodeResult(Model):
     """What a node was given and what it gave."""
 
@@ -220,6 +231,11 @@ class NodeResult(Model):
     created_at: Optional[str]
     started_at: Optional[str]
     completed_at: Optional[str]
+
+    @property
+    def timing(self) -> Optional[Timing]:
+        """Where the time of its last attempt went."""
+        return self._one("timing", Timing)
 
 
 class ExecutionResults(Model):
@@ -306,6 +322,27 @@ class Cancelled(Model):
     message: str
     execution_id: str
     status: str
+
+
+class Refused(Model):
+    """An execution that could not be cancelled, and why."""
+
+    __slots__ = ()
+    execution_id: str
+    error_code: str
+    message: str
+
+
+class CancelledMany(Model):
+    """The answer to a cancellation of many."""
+
+    __slots__ = ()
+    cancelled: List[str]
+
+    @property
+    def refused(self) -> List[Refused]:
+        """Those that could not be cancelled."""
+        return self._many("refused", Refused)
 
 
 class Flow(Model):

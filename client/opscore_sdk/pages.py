@@ -18,14 +18,14 @@ class Pages(Generic[Page, Item]):
         self,
         fetch: Callable[[Optional[str]], Awaitable[Page]],
         items: Callable[[Page], Sequence[Item]],
-        cursor: Callable[[Page], Optional[str]],
+        cursor: Callable[[Page, Optional[str]], Optional[str]],
     ) -> None:
         """Take how pages are had.
 
         Args:
             fetch: The page at a cursor; without one the first.
             items: What is on a page.
-            cursor: What leads on from a page; None at the end.
+            cursor: What leads on from a page that was had at a cursor; None at the end.
         """
         self._fetch = fetch
         self._items = items
@@ -45,7 +45,7 @@ class Pages(Generic[Page, Item]):
         while True:
             page = await self._fetch(cursor)
             yield page
-            cursor = self._cursor(page)
+            cursor = self._cursor(page, cursor)
             if cursor is None:
                 return
 

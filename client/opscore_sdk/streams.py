@@ -1,12 +1,14 @@
-"""Server-Sent Events: a parser without any network, and a stream of events that mends itself.
+"""Server-Sent Events: a parser without any network, and streams that mend themselves.
 
-The stream knows the number of the last event it gave out. When the connection breaks it connects anew and asks for
-what comes after that number; an event that comes twice is dropped, and one that was skipped makes it ask again. So
-every event is given out once and in order, and the stream ends when the execution has ended.
+A stream knows the number of the last item it gave out. When the connection breaks it connects anew and asks for what
+comes after that number; an item that comes twice is dropped. So every item is given out once and in order. The events
+of one execution are numbered without a gap, so one that was skipped makes the stream ask again, and it ends when the
+execution has ended. A feed, of events of all executions or of log entries, goes on until it is closed.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -15,24 +17,29 @@ from typing import (
     AsyncIterator,
     Callable,
     Dict,
+    Generic,
     List,
     NamedTuple,
     NoReturn,
     Optional,
     Type,
+    TypeVar,
 )
 
 import orjson
 
 from opscore_sdk.errors import ConnectionError as ServerLost
 from opscore_sdk.errors import OpsCoreApiError
-from opscore_sdk.models import Event
+from opscore_sdk.models import Event, Model
 from opscore_sdk.retries import is_worth_a_repeat
 from opscore_sdk.transport import Transport
 from opscore_sdk.wire import EVENT_STREAM, Request, read
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+Item = TypeVar("Item")
+Entry = TypeVar("Entry", bound=Model)
 
 _FIRST_LOOK = 0.05
 _LONGEST_LOOK = 1.0
@@ -47,9 +54,14 @@ class ServerSentEvent(NamedTuple):
 
 
 class EventParser:
-    """Makes events of bytes, however they are cut into chunks (WHATWG HTML, 9.2.6)."""
+    """Makes events of bytes, however they are cut into chunks (WHATWG HTML, 9.2.6).
+
+    Attributes:
+        last_id: The id of the last event that is complete; also of one without data, which is no event otherwise.
+    """
 
     def __init__(self) -> None:
+        self.last_id = ""
         self._rest = b""
         self._is_first = True
         self._after_cr = False
@@ -63,7 +75,9 @@ class EventParser:
         for line in self._lines(chunk):
             if line:
                 self._take(line)
-            elif self._data:
+                continue
+            self.last_id = self._id
+            if self._data:
                 found.append(ServerSentEvent("\n".join(self._data), self._event or "message", self._id))
                 self._data, self._event = [], ""
             else:
@@ -96,35 +110,24 @@ class EventParser:
             self._id = value
 
 
-class EventStream:
-    """The events of one execution, until it has ended. Iterate over it; ``async with`` closes it early.
+class Stream(ABC, Generic[Item]):
+    """Items as they come, over one connection after another."""
 
-    Attributes:
-        last_seq: The number of the last event that was given out.
-        final_status: How the execution ended, once it has.
-    """
-
-    def __init__(self, transport: Transport, ask: Callable[[int], Request], after: int = 0) -> None:
+    def __init__(self, transport: Transport) -> None:
         """Prepare; iterating connects.
 
         Args:
             transport: The network.
-            ask: Makes the request for what comes after a number.
-            after: Only events above this number.
         """
-        self.last_seq = after
-        self.final_status: Optional[str] = None
         self._transport = transport
-        self._ask = ask
-        self._events: Optional[AsyncGenerator[Event, None]] = None
-        self._has_gap_at = -1
+        self._items: Optional[AsyncGenerator[Item, None]] = None
 
-    def __aiter__(self) -> AsyncIterator[Event]:
-        if self._events is None:
-            self._events = self._until_end()
-        return self._events
+    def __aiter__(self) -> AsyncIterator[Item]:
+        if self._items is None:
+            self._items = self._until_end()
+        return self._items
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> Item:
         return await self.__aiter__().__anext__()
 
     async def __aenter__(self) -> Self:
@@ -140,12 +143,48 @@ class EventStream:
 
     async def aclose(self) -> None:
         """Stop listening and close the connection."""
-        if self._events is not None:
-            await self._events.aclose()
+        if self._items is not None:
+            await self._items.aclose()
 
     def begin_again(self) -> None:
-        """After an interruption: the next event asked for connects anew, after the last one that was given out."""
-        self._events = None
+        """After an interruption: the next item asked for connects anew, after the last one that was given out."""
+        self._items = None
+
+    @abstractmethod
+    def _until_end(self) -> AsyncGenerator[Item, None]:
+        """All items, over as many connections as it takes."""
+
+    async def _pause(self, failures: int, error: Exception) -> None:
+        is_final = isinstance(error, OpsCoreApiError) and not is_worth_a_repeat(error.status)
+        asked_for = error.retry_after if isinstance(error, OpsCoreApiError) else None
+        clock = self._transport.clock
+        pause = None if is_final else self._transport.options.retries.pause(failures, clock.chance(), asked_for)
+        if pause is None:
+            raise error
+        await clock.sleep(pause)
+
+
+class EventStream(Stream[Event]):
+    """The events of one execution, until it has ended. Iterate over it; ``async with`` closes it early.
+
+    Attributes:
+        last_seq: The number of the last event that was given out.
+        final_status: How the execution ended, once it has.
+    """
+
+    def __init__(self, transport: Transport, ask: Callable[[int], Request], after: int = 0) -> None:
+        """Prepare; iterating connects.
+
+        Args:
+            transport: The network.
+            ask: Makes the request for what comes after a number.
+            after: Only events above this number.
+        """
+        super().__init__(transport)
+        self.last_seq = after
+        self.final_status: Optional[str] = None
+        self._ask = ask
+        self._has_gap_at = -1
 
     async def _until_end(self) -> AsyncGenerator[Event, None]:
         failures, looks = 0, _FIRST_LOOK
@@ -167,15 +206,6 @@ class EventStream:
             elif self.final_status is None:  # the server has pages only, and nothing new is on them
                 await self._transport.clock.sleep(looks)
                 looks = min(looks * 1.5, _LONGEST_LOOK)
-
-    async def _pause(self, failures: int, error: Exception) -> None:
-        is_final = isinstance(error, OpsCoreApiError) and not is_worth_a_repeat(error.status)
-        asked_for = error.retry_after if isinstance(error, OpsCoreApiError) else None
-        clock = self._transport.clock
-        pause = None if is_final else self._transport.options.retries.pause(failures, clock.chance(), asked_for)
-        if pause is None:
-            raise error
-        await clock.sleep(pause)
 
     async def _connected(self) -> AsyncGenerator[Event, None]:
         """What one connection brings."""
@@ -213,6 +243,95 @@ class EventStream:
         self.last_seq = event.seq
         if event.is_terminal:
             self.final_status = event.type.partition(".")[2]
+        return True
+
+
+class Pruned(Model):
+    """A feed was asked for what the server no longer has: it went on with the oldest that is there."""
+
+    __slots__ = ()
+    after: int
+    oldest: int
+
+
+class Feed(Stream[Entry]):
+    """What happens on the server, as it happens, until it is closed. Iterate over it, in an ``async with`` block.
+
+    Attributes:
+        last_id: The number of the last item that was given out or passed over; None while none is known.
+        pruned: What was asked for and is gone, as the server last told it; None when nothing was.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        ask: Callable[[Optional[int]], Request],
+        kind: Type[Entry],
+        number: str,
+        after: Optional[int] = None,
+    ) -> None:
+        """Prepare; iterating connects.
+
+        Args:
+            transport: The network.
+            ask: Makes the request for what comes after a number; without one, for what comes from now on.
+            kind: What the items are.
+            number: The field with an item's number.
+            after: Only items above this number.
+        """
+        super().__init__(transport)
+        self.last_id = after
+        self.pruned: Optional[Pruned] = None
+        self._ask = ask
+        self._kind = kind
+        self._number = number
+        self._is_open = False
+
+    async def _until_end(self) -> AsyncGenerator[Entry, None]:
+        failures = 0
+        while True:
+            self._is_open = False
+            items = self._connected()
+            try:
+                async for item in items:
+                    yield item
+            except (ServerLost, OpsCoreApiError) as lost:
+                error: Exception = lost
+            finally:
+                await items.aclose()
+            failures = 1 if self._is_open else failures + 1
+            await self._pause(failures, error)
+
+    async def _connected(self) -> AsyncGenerator[Entry, None]:
+        """What one connection brings.
+
+        Raises:
+            ConnectionError: It broke off, as every one does in the end.
+        """
+        async with self._transport.stream(self._ask(self.last_id)) as response:
+            if response.status != 200 or response.content_type != EVENT_STREAM:
+                found = read(response.status, response.headers, await response.read(), self._transport.clock.now())
+                raise ServerLost(f"What answered is no stream: {str(found)[:200]}")
+            self._is_open = True
+            parser = EventParser()
+            async for chunk in response.content.iter_any():
+                for sent in parser.feed(chunk):
+                    if sent.event == "pruned":
+                        self.pruned = Pruned(_object(sent.data))
+                        continue
+                    item = self._kind(_object(sent.data))
+                    if self._is_next(item.get(self._number)):
+                        yield item
+                if parser.last_id.isdecimal():
+                    self._is_next(int(parser.last_id))  # what a filter passed over
+        raise ServerLost("The stream broke off.")
+
+    def _is_next(self, number: Any) -> bool:
+        if not isinstance(number, int):
+            raise ServerLost(f"What answered has items without {self._number}.")
+        if self.last_id is not None and number <= self.last_id:
+            return False
+        self.last_id = number
         return True
 
 

@@ -31,7 +31,7 @@ from opscore_sdk.aio import OpsCoreClientAsync, RawResponse
 from opscore_sdk.blocking import keep, keep_stream, run
 from opscore_sdk.models import Event
 from opscore_sdk.pages import Item, Page, Pages
-from opscore_sdk.streams import EventStream
+from opscore_sdk.streams import Entry, EventStream, Feed, Pruned, Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Concatenate, ParamSpec, Self
@@ -75,39 +75,25 @@ class SyncPages(Generic[Page, Item]):
         return run(self._listed.all(limit))
 
 
-class SyncEventStream:
-    """The events of one execution, until it has ended. Iterate over it; ``with`` closes it early.
+class _SyncStream(Generic[Item]):
+    """Items as they come. When waiting for one is interrupted, iterating again goes on after the last one."""
 
-    When waiting for an event is interrupted (Ctrl-C), iterating again goes on after the last event.
-    """
-
-    def __init__(self, client: object, stream: EventStream) -> None:
-        """Take the asynchronous stream, and its client, which is needed as long as this."""
-        self._client = client
-        self._stream = stream
+    def __init__(self, client: object, stream: Stream[Item]) -> None:
+        self._client = client  # which is needed as long as this
+        self._items = stream
         keep_stream(stream)
 
-    @property
-    def last_seq(self) -> int:
-        """The number of the last event that was given out."""
-        return self._stream.last_seq
-
-    @property
-    def final_status(self) -> Optional[str]:
-        """How the execution ended, once it has."""
-        return self._stream.final_status
-
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[Item]:
         return self
 
-    def __next__(self) -> Event:
+    def __next__(self) -> Item:
         try:
-            return run(self._stream.__anext__())
+            return run(self._items.__anext__())
         except StopAsyncIteration:
             raise StopIteration from None
         except BaseException as error:
             if not isinstance(error, Exception):
-                self._stream.begin_again()
+                self._items.begin_again()
             raise
 
     def __enter__(self) -> Self:
@@ -123,7 +109,51 @@ class SyncEventStream:
 
     def close(self) -> None:
         """Stop listening and close the connection."""
-        run(self._stream.aclose())
+        run(self._items.aclose())
+
+
+class SyncEventStream(_SyncStream[Event]):
+    """The events of one execution, until it has ended. Iterate over it; ``with`` closes it early.
+
+    When waiting for an event is interrupted (Ctrl-C), iterating again goes on after the last event.
+    """
+
+    def __init__(self, client: object, stream: EventStream) -> None:
+        """Take the asynchronous stream, and its client, which is needed as long as this."""
+        super().__init__(client, stream)
+        self._stream = stream
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last event that was given out."""
+        return self._stream.last_seq
+
+    @property
+    def final_status(self) -> Optional[str]:
+        """How the execution ended, once it has."""
+        return self._stream.final_status
+
+
+class SyncFeed(_SyncStream[Entry]):
+    """What happens on the server, as it happens, until it is closed. Iterate over it, in a ``with`` block.
+
+    When waiting is interrupted (Ctrl-C), iterating again goes on after the last item.
+    """
+
+    def __init__(self, client: object, stream: Feed[Entry]) -> None:
+        """Take the asynchronous stream, and its client, which is needed as long as this."""
+        super().__init__(client, stream)
+        self._stream = stream
+
+    @property
+    def last_id(self) -> Optional[int]:
+        """The number of the last item that was given out or passed over; None while none is known."""
+        return self._stream.last_id
+
+    @property
+    def pruned(self) -> Optional[Pruned]:
+        """What was asked for and is gone, as the server last told it; None when nothing was."""
+        return self._stream.pruned
 
 
 class SyncRawMethods:
@@ -191,6 +221,18 @@ def blocking_stream(
     def call(self: Any, /, *args: P.args, **options: P.kwargs) -> SyncEventStream:
         return SyncEventStream(self, original(self._aio, *args, **options))
 
+    return borrowed(original)(call)
+
+
+def blocking_feed(
+    original: Callable[Concatenate[Any, P], Feed[Entry]],
+) -> Callable[Concatenate[Any, P], SyncFeed[Entry]]:
+    """A method whose endless stream can be iterated over without ``async``."""
+
+    def call(self: Any, /, *args: P.args, **options: P.kwargs) -> SyncFeed[Entry]:
+        return SyncFeed(self, original(self._aio, *args, **options))
+
+    call.__annotations__["return"] = "Sync" + original.__annotations__["return"]
     return borrowed(original)(call)
 
 
@@ -304,12 +346,22 @@ class OpsCoreClientSync:
     wait_for_execution = blocking(Aio.wait_for_execution)
     execute_and_wait = blocking(Aio.execute_and_wait)
     cancel_execution = blocking(Aio.cancel_execution)
+    cancel_executions = blocking(Aio.cancel_executions)
     list_executions = blocking_pages(Aio.list_executions)
     get_execution_results = blocking(Aio.get_execution_results)
     list_messages = blocking(Aio.list_messages)
     get_message = blocking(Aio.get_message)
     get_execution_events = blocking(Aio.get_execution_events)
     stream_events = blocking_stream(Aio.stream_events)
+    # -- what happens
+    list_events = blocking_pages(Aio.list_events)
+    stream_all_events = blocking_feed(Aio.stream_all_events)
+    list_logs = blocking_pages(Aio.list_logs)
+    stream_logs = blocking_feed(Aio.stream_logs)
+    get_overview = blocking(Aio.get_overview)
+    explain_execution = blocking(Aio.explain_execution)
+    get_performance = blocking(Aio.get_performance)
+    get_flow_graph = blocking(Aio.get_flow_graph)
     # -- sessions
     trigger_workflow = blocking(Aio.trigger_workflow)
     get_session = blocking(Aio.get_session)
@@ -319,6 +371,7 @@ class OpsCoreClientSync:
     health_check = blocking(Aio.health_check)
     get_status = blocking(Aio.get_status)
     get_metrics = blocking(Aio.get_metrics)
+    whoami = blocking(Aio.whoami)
 
 
 class _Life:

@@ -1,7 +1,7 @@
 """A fake Ops-Core for tests: it listens on loopback, keeps everything in memory, and does as it is told.
 
-It speaks the API for flows, executions, events, agents, states, sessions, health, status and metrics; not for
-keys. Flows need no agents: each has a script that gives its output.
+It speaks the API for flows, executions, events, agents, states, sessions, logs, health, status, overview and metrics;
+not for keys, explanations and figures of performance. Flows need no agents: each has a script that gives its output.
 
 Example:
     >>> import asyncio
@@ -30,6 +30,7 @@ from aiohttp import web
 from opscore_sdk.fake_agents import AgentRoutes, SystemRoutes
 from opscore_sdk.fake_flows import FlowRoutes
 from opscore_sdk.fake_http import Fault, make_app
+from opscore_sdk.fake_observation import ObservationRoutes
 from opscore_sdk.fake_runs import FakeExecution, FakeFlow, FlowFailed, Json, Script
 from opscore_sdk.fake_store import FakeStore, RecordedRequest
 
@@ -104,6 +105,15 @@ class FakeOpsCore:
     def add_agent(self, agent_id: str, **fields: Any) -> None:
         """Have an agent, as if it had registered with these fields."""
         self._store.agents[agent_id] = self._store.new_agent({**fields, "agent_id": agent_id})
+
+    def log(self, message: str, level: str = "info", **fields: Any) -> None:
+        """Have an entry in the log; what it is about by name, such as ``agent_id``. From any thread.
+
+        Example:
+            >>> fake = FakeOpsCore()
+            >>> fake.log("The agent gave no answer.", "warning", agent_id="zoe", error_code="AGENT_TIMEOUT")
+        """
+        self._store.log(message, level, fields)
 
     def fail_next(
         self,
@@ -189,8 +199,8 @@ class FakeOpsCore:
 
     def app(self) -> web.Application:
         """The server as an application, for aiohttp's ``TestServer``."""
-        parts = (FlowRoutes(self._store), AgentRoutes(self._store), SystemRoutes(self._store))
-        routes = [route for part in parts for route in part.table()]
+        kinds = (FlowRoutes, AgentRoutes, SystemRoutes, ObservationRoutes)
+        routes = [route for kind in kinds for route in kind(self._store).table()]
         return make_app(routes, self.requests, self._faults, self._api_key)
 
     async def start(self) -> None:

@@ -226,6 +226,7 @@ def _error(status: int, headers: Mapping[str, str], data: Any, body: bytes, now:
         _details(problem),
         error_code=code,
         request_id=_word(problem.get("request_id")) or headers.get("X-Request-ID"),
+        trace_id=_word(problem.get("trace_id")) or headers.get("X-Trace-ID"),
         retry_after=read_retry_after(headers.get("Retry-After"), now),
     )
 

@@ -14,7 +14,6 @@ from opscore.cli.flows import read_document
 from opscore.cli.output import FAILED, UNREACHABLE
 from opscore.cli.processes import example_directory, program, until_interrupted
 from opscore.cli.serve import run_async
-from opscore.settings import load_settings
 
 _AGENTS = (
     ("zoe", "collector.py", "Zoe, collects", ["information_gathering"]),
@@ -28,7 +27,7 @@ _AGENTS = (
 @click.option("--json", "as_json", is_flag=True, help="Print only the execution, as JSON.")
 @click.option("--agentkit", is_flag=True, help="Show a workflow of an agent behind (a stand-in for) AgentKit instead.")
 def demo(keep: bool, port: int, as_json: bool, agentkit: bool) -> None:  # noqa: FBT001
-    """Score a loan application with two agent processes and a server of its own.
+    """Score a loan application, with real agents and a server.
 
     Everything is real and on this machine: HTTP agents, a flow from its YAML file, a SQLite file in a
     temporary directory. It ends by itself.
@@ -44,6 +43,7 @@ async def _demo(*, keep: bool, port: int, as_json: bool) -> str:
 
     from opscore.cli.embedded import embedded_server
     from opscore.cli.progress import follow
+    from opscore.settings import load_settings
 
     console = Console(stderr=as_json, soft_wrap=True, highlight=False)
     example = example_directory("credit_analysis")

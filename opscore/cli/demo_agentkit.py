@@ -17,7 +17,6 @@ import attrs
 from opscore.cli.output import print_json
 from opscore.cli.processes import example_directory, free_port, program, until_interrupted
 from opscore.domain.errors import Unavailable
-from opscore.settings import load_settings
 
 _AGENT = "ada"
 _AGENT_LIMIT = 20.0
@@ -30,6 +29,7 @@ async def demo_agentkit(*, keep: bool, port: int, as_json: bool) -> str:
     from rich.console import Console
 
     from opscore.cli.embedded import embedded_server
+    from opscore.settings import load_settings
 
     console = Console(stderr=as_json, soft_wrap=True, highlight=False)
     example = example_directory("agentkit")

@@ -1,4 +1,4 @@
-"""``opscore flows``: check definitions, and store those of a directory on a running server."""
+"""``opscore flows``: see flows, check definitions, and store those of a directory on a running server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import attrs
 import click
 
 from opscore.cli.output import FAILED, print_json, read_file
+from opscore.cli.sections import Listing
 from opscore.cli.serve import run_async
+from opscore.cli.stored_flows import list_flows, show
 from opscore.domain.files import Checked, Remark, check_file, check_files, remarks
 from opscore.domain.flows import Finding
 from opscore.folders import read_folder
@@ -33,9 +35,13 @@ def read_document(path: str) -> Mapping[str, Any]:
     return checked.definition
 
 
-@click.group()
+@click.group(cls=Listing)
 def flows() -> None:
-    """Work with flow definitions."""
+    """See, check and store flows."""
+
+
+flows.add_command(list_flows)
+flows.add_command(show)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -45,7 +51,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.argument("file", metavar="FILE")
 @json_option
 def validate(file: str, as_json: bool) -> None:  # noqa: FBT001
-    """Check a flow or workflow in JSON or YAML; exit code 1 when it cannot run."""
+    """Check a flow or workflow in JSON or YAML.
+
+    Exit code 1 when it cannot run.
+    """
     checked = check_file(file, read_file(file))
     if as_json:
         errors, warnings = _shown(checked.errors), _shown(checked.warnings)
@@ -65,10 +74,10 @@ def validate(file: str, as_json: bool) -> None:  # noqa: FBT001
 @click.option("--api-key", envvar="OPSCORE_API_KEY", help="A key that may write. [OPSCORE_API_KEY]")
 @json_option
 def load(directory: str, url: Optional[str], api_key: Optional[str], as_json: bool) -> None:  # noqa: FBT001
-    """Store all flows and workflows in and below DIR on a running server.
+    """Store all flows in and below DIR on a running server.
 
-    All files are checked first; when one of them cannot run, nothing is sent. A new flow is created, a changed
-    one becomes its next version.
+    Workflows too. All files are checked first; when one of them cannot run, nothing is sent. A new flow is created,
+    a changed one becomes its next version.
     """
     checked = check_files(read_folder(directory))
     errors = [error for one in checked for error in one.errors]

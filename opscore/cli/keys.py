@@ -10,7 +10,6 @@ from opscore.cli.output import print_json
 from opscore.cli.serve import address_of, database_option, run_async
 from opscore.domain.instants import show
 from opscore.domain.keys import SCOPES, Key
-from opscore.settings import load_settings
 
 Json = dict[str, Any]
 
@@ -113,6 +112,7 @@ def _perform(
 
     async def local() -> Json:
         from opscore.bootstrap import running
+        from opscore.settings import load_settings
 
         settings = load_settings(host="127.0.0.1", database=database, drain_timeout=0.1, flows_dir="")
         async with running(settings) as operations:

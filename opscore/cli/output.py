@@ -14,7 +14,7 @@ EXIT_CODES = (
     "\b\nExit codes: 0 done; 1 what was asked for failed; 2 wrong usage or setting;\n"
     "3 the store or the server could not be reached; 130 interrupted."
 )
-FAILED, USAGE, UNREACHABLE = 1, 2, 3
+FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
 _HINTS = {
     "DATABASE_IN_USE": "Talk to that server instead (--url), or name another database (--database).",

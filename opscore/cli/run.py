@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
@@ -14,7 +14,9 @@ from opscore.cli.serve import address_of, run_async
 from opscore.domain.documents import decode_json
 from opscore.domain.errors import Invalid, InvalidDocument
 from opscore.domain.flow_reader import check_flow
-from opscore.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from opscore.settings import Settings
 
 
 @click.command()
@@ -32,13 +34,15 @@ def run(
     database: Optional[str],
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Run the flow in FILE (JSON or YAML) once and print its output.
+    """Run the flow in FILE once and print its output.
 
-    An Ops-Core server is started for this one run and stopped after it. Progress goes to standard
+    FILE is JSON or YAML. An Ops-Core server is started for this one run and stopped after it. Progress goes to standard
     error, the result to standard output: as JSON when piped. Ctrl-C cancels the execution.
     """
+    from opscore.settings import load_settings
+
     definition = read_document(file)
-    input_data = _input(given)
+    input_data = read_input(given)
     endpoints = _endpoints(agents)
     settings = load_settings(
         port=0, database=address_of(database) or "sqlite:///:memory:", drain_timeout=0.5, log_level="WARNING"
@@ -53,7 +57,12 @@ def run(
         raise click.exceptions.Exit(FAILED)
 
 
-def _input(given: str) -> dict[str, Any]:
+def read_input(given: str) -> dict[str, Any]:
+    """An input as it is given with ``--input``: JSON, or ``@`` and the name of a file with it.
+
+    Raises:
+        Invalid: It is no JSON object.
+    """
     raw = read_file(given[1:]) if given.startswith("@") else given.encode("utf-8", "surrogateescape")
     try:
         value = decode_json(raw)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Coroutine, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Coroutine, Optional, TypeVar
 
 import click
 
 from opscore.cli.output import print_json
-from opscore.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from opscore.settings import Settings
 
 T = TypeVar("T")
 
@@ -45,9 +47,11 @@ def serve(host: Optional[str], port: Optional[int], database: Optional[str]) -> 
 
     Open calls get ten seconds to end; a second signal drops them. Nothing is lost either way.
     """
+    from opscore.bootstrap import serve as serve_until_signal
+    from opscore.settings import load_settings
+
     settings = load_settings(host=host, port=port, database=address_of(database))
     _configure_logging(settings)
-    from opscore.bootstrap import serve as serve_until_signal
 
     def ready(url: str) -> None:
         click.echo(f"Ops-Core is ready at {url} (documentation: {url}/docs)", err=True)
@@ -66,9 +70,11 @@ def _configure_logging(settings: Settings) -> None:
 @database_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def migrate(database: Optional[str], as_json: bool) -> None:  # noqa: FBT001 - click gives flags by position or name
-    """Bring the database up to date (``serve`` does that too)."""
-    settings = load_settings(database=address_of(database))
+    """Bring the database up to date (serve does that too)."""
     from opscore.bootstrap import migrate as migrate_database
+    from opscore.settings import load_settings
+
+    settings = load_settings(database=address_of(database))
 
     applied = run_async(migrate_database(settings))
     if as_json:

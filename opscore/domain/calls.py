@@ -8,6 +8,7 @@ import attrs
 
 from opscore.domain.agents import Agent
 from opscore.domain.instants import Seconds
+from opscore.domain.tracing import TraceContext, attempt_span, to_parent, trace_of
 
 
 @attrs.frozen
@@ -25,11 +26,24 @@ class Call:
     """What people call the step; its id where it has no name."""
     payload: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
     """Input and configuration in one, for agents that know no difference."""
+    trace: Optional[TraceContext] = None
+    """The execution's span; None where it is in a trace of its own, and nobody asks further."""
 
     @property
     def idempotency_key(self) -> str:
         """The same for every repeat of this step, also after a crash."""
         return f"{self.execution_id}:{self.node_id}"
+
+    @property
+    def trace_headers(self) -> dict[str, str]:
+        """What tells the agent which trace and span called it (W3C Trace Context)."""
+        span_id = attempt_span(self.execution_id, self.node_id, self.attempt)
+        if self.trace is None:
+            return {"traceparent": to_parent(trace_of(self.execution_id), span_id)}
+        headers = {"traceparent": to_parent(self.trace.trace_id, span_id, self.trace.flags)}
+        if self.trace.state:
+            headers["tracestate"] = self.trace.state
+        return headers
 
 
 @attrs.frozen

@@ -9,12 +9,13 @@ A *change* is one fact about an execution. The engine collects the changes of on
 
 from __future__ import annotations
 
-from typing import Any, Literal, Mapping, Optional, Union
+from typing import Any, Literal, Mapping, NamedTuple, Optional, Union
 
 import attrs
 
 from opscore.domain.agents import Report
 from opscore.domain.instants import SECOND, Instant, Seconds
+from opscore.domain.tracing import TraceContext, recall, trace_of
 
 ExecutionStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
 StepStatus = Literal["pending", "running", "waiting", "completed", "failed", "cancelled", "skipped"]
@@ -62,6 +63,13 @@ class NewExecution:
     user_id: Optional[str] = None
     agent_id: Optional[str] = None
     """The agent that it was triggered for; tasks that name none go to it."""
+    caller: Optional[TraceContext] = None
+    """The span of whoever started it."""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that it belongs to: its caller's, or one of its own."""
+        return trace_of(self.execution_id) if self.caller is None else self.caller.trace_id
 
 
 @attrs.frozen
@@ -107,6 +115,19 @@ class Execution:
     waiting: tuple[Waiting, ...] = ()
     truncated: tuple[str, ...] = ()
     """Payloads left out because they are too large for a list."""
+    trace_context: Optional[str] = None
+    """The span of whoever started it, as :attr:`TraceContext.text`."""
+
+    @property
+    def caller(self) -> Optional[TraceContext]:
+        """The span of whoever started it."""
+        return recall(self.trace_context)
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that it belongs to: its caller's, or one of its own."""
+        caller = self.caller
+        return trace_of(self.execution_id) if caller is None else caller.trace_id
 
     @property
     def is_open(self) -> bool:
@@ -119,6 +140,17 @@ class Execution:
         if self.started_at is None or self.completed_at is None:
             return None
         return (self.completed_at - self.started_at) / SECOND
+
+
+class Timing(NamedTuple):
+    """Where the time of a step's last attempt went, in microseconds; None where it is not known."""
+
+    queue_us: Optional[int] = None
+    """From the moment it was ready until a slot and an agent were there."""
+    call_us: Optional[int] = None
+    """The call itself; where the agent answers later, until it did."""
+    commit_us: Optional[int] = None
+    """From handing the intent to the store until it was durable."""
 
 
 @attrs.frozen
@@ -141,6 +173,22 @@ class Step:
     error_code: Optional[str] = None
     error_message: Optional[str] = None
     waiting_detail: Optional[str] = None
+    queue_us: Optional[int] = None
+    call_us: Optional[int] = None
+    commit_us: Optional[int] = None
+
+
+UNTIMED = Timing()
+
+
+@attrs.frozen
+class Attempt:
+    """An attempt of a step that has ended while its step has not, or not by itself."""
+
+    node_id: str
+    agent_id: Optional[str]
+    attempt: int
+    timing: Timing
 
 
 @attrs.frozen
@@ -167,6 +215,14 @@ class Started:
 
 
 @attrs.frozen
+class Waited:
+    """A wait that is over: what for, and since when."""
+
+    reason: WaitReason
+    since: Instant
+
+
+@attrs.frozen
 class StepStarted:
     """A call to an agent is about to leave: the intent."""
 
@@ -178,6 +234,10 @@ class StepStarted:
     recovered: bool = False
     task_until: Optional[Instant] = None
     """Set when the agent is one that answers later: until when it holds the task."""
+    lost: Optional[Attempt] = None
+    """The attempt before, where its call was lost with the process that made it."""
+    waited: Optional[Waited] = None
+    """What the step waited for last, if it did."""
 
 
 @attrs.frozen
@@ -219,6 +279,10 @@ class StepWaits:
     detail: Optional[str] = None
     closes: Optional[str] = None
     """The agent whose task this ends."""
+    failed: Optional[Attempt] = None
+    """The attempt that makes it wait, where one does."""
+    waited: Optional[Waited] = None
+    """What the step waited for until now, if for something else."""
 
 
 @attrs.frozen
@@ -233,6 +297,7 @@ class StepCompleted:
     error_message: Optional[str] = None
     """The failure that the output stands in for, where the flow says so."""
     closes: Optional[str] = None
+    timing: Timing = UNTIMED
 
 
 @attrs.frozen
@@ -248,6 +313,7 @@ class StepFailed:
     is_tolerated: bool = False
     """Whether the execution goes on without it."""
     closes: Optional[str] = None
+    timing: Timing = UNTIMED
 
 
 @attrs.frozen
@@ -278,6 +344,8 @@ class Finished:
     """Agents whose tasks end with it."""
     abandons: tuple[str, ...] = ()
     """Agents that may go on with their tasks for a while, not knowing."""
+    cut_short: tuple[Attempt, ...] = ()
+    """Attempts that were under way."""
 
 
 Change = Union[

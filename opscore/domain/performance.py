@@ -6,6 +6,7 @@ from typing import Iterable, Literal, Mapping, NamedTuple, Optional, Sequence
 
 import attrs
 
+from opscore.domain.executions import Timing
 from opscore.domain.instants import Instant
 
 By = Literal["agent", "flow", "node"]
@@ -13,28 +14,6 @@ KEYS: Mapping[By, tuple[str, ...]] = {"agent": ("agent_id",), "flow": ("flow_id"
 """What tells groups apart."""
 SAMPLE = 20_000
 """Steps that are looked at, the newest ones; and executions that they are looked for in."""
-
-
-class Timing(NamedTuple):
-    """Where the time of one step went, in milliseconds; None where that is not known."""
-
-    queue_ms: Optional[float] = None
-    """From when it could have been called until it was."""
-    call_ms: Optional[float] = None
-    """From its call until its result."""
-    commit_ms: Optional[float] = None
-    """Until the intent of its call was durable."""
-
-
-def timing(created_at: Instant, started_at: Optional[Instant], completed_at: Optional[Instant]) -> Timing:
-    """Where the time of a step went, by its instants. Repeats and the waits between them count as its call."""
-    if started_at is None:
-        return Timing()
-    return Timing(_milliseconds(created_at, started_at), _milliseconds(started_at, completed_at))
-
-
-def _milliseconds(earlier: Instant, later: Optional[Instant]) -> Optional[float]:
-    return None if later is None else max(0, later - earlier) / 1000
 
 
 @attrs.frozen
@@ -56,6 +35,7 @@ class StepSample(NamedTuple):
     attempt: int
     is_failed: bool
     timing: Timing
+    """Of its last attempt."""
 
 
 class RunSample(NamedTuple):
@@ -144,12 +124,17 @@ def _row(by: By, key: tuple[Optional[str], ...], steps: Sequence[StepSample], ru
         count=len(counted),
         failures=sum(one.is_failed for one in counted),
         retries=sum(max(0, step.attempt - 1) for step in steps),
-        queue=figures(step.timing.queue_ms for step in steps),
-        call=figures(step.timing.call_ms for step in steps),
-        commit=figures(step.timing.commit_ms for step in steps),
+        queue=figures(milliseconds(step.timing.queue_us) for step in steps),
+        call=figures(milliseconds(step.timing.call_us) for step in steps),
+        commit=figures(milliseconds(step.timing.commit_us) for step in steps),
         execution=figures(run.execution_ms for run in runs),
         **dict(zip(KEYS[by], key)),
     )
+
+
+def milliseconds(microseconds: Optional[int]) -> Optional[float]:
+    """The same time in milliseconds."""
+    return None if microseconds is None else microseconds / 1000
 
 
 def figures(times: Iterable[Optional[float]]) -> Optional[Figures]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable, Collection, ContextManager, Mapping, Optional, Protocol, Sequence
+from typing import Callable, Collection, ContextManager, Literal, Mapping, Optional, Protocol, Sequence
 
 import attrs
 
 from opscore.domain.agents import Agent, AgentSpec, AgentState, Observed, Report, Source
 from opscore.domain.calls import Call, Outcome, Probe, Reply
-from opscore.domain.events import EventFilter, FeedPage, History
+from opscore.domain.events import Event, EventFilter, FeedPage, History
 from opscore.domain.executions import Execution, Idempotency, NewExecution, Step, Unit
 from opscore.domain.explanations import Record
 from opscore.domain.flows import Flow, FlowVersion
@@ -17,7 +17,9 @@ from opscore.domain.keys import Key
 from opscore.domain.logs import LogEntry, LogPage, LogQuery
 from opscore.domain.overview import Bucket, Picture
 from opscore.domain.performance import Sample, SampleQuery
+from opscore.domain.surveys import Survey
 from opscore.domain.tasks import OpenTask
+from opscore.domain.tracing import SAMPLED, TraceContext, execution_span, trace_of
 
 # -- time and chance ------------------------------------------------------------------------------
 
@@ -122,6 +124,8 @@ class ExecutionTotals:
     paused: int = 0
     seconds: float = 0.0
     """Summed run time of the ended ones, in seconds."""
+    oldest_pending_at: Optional[Instant] = None
+    """When the first of the pending ones was accepted."""
     last_created_at: Optional[Instant] = None
 
 
@@ -150,6 +154,10 @@ class Proof:
 
     signature: str
     expires_at: Instant
+
+
+Refusal = Literal["stale", "taken", "full", "failed"]
+"""Why a unit was not written: it built on another state, a unique value exists, no room, anything else."""
 
 
 class Store(Protocol):
@@ -341,6 +349,30 @@ class Subject:
     flow_version: int
     trace_id: str
     """32 hex digits, as in W3C Trace Context."""
+    caller: Optional[TraceContext] = None
+    """The span of whoever started it, where there is one."""
+    span: Optional[TraceContext] = None
+    """Its own; None as long as it is in a trace of its own, and nobody has decided whether that is recorded."""
+
+    @classmethod
+    def of(cls, execution_id: str, flow: Flow, caller: Optional[TraceContext]) -> Subject:
+        """The subject that an execution of a flow is."""
+        if caller is None:
+            return cls(execution_id, flow.flow_id, flow.version, trace_of(execution_id))
+        span = TraceContext(caller.trace_id, execution_span(execution_id), caller.flags, caller.state)
+        return cls(execution_id, flow.flow_id, flow.version, caller.trace_id, caller, span)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether its spans may be recorded: what the agents are told."""
+        return self.span is None or self.span.is_sampled
+
+    def sampled(self, *, is_sampled: bool) -> Subject:
+        """The same, now that somebody has decided."""
+        flags, state = (0, "") if self.caller is None else (self.caller.flags & ~SAMPLED, self.caller.state)
+        flags |= SAMPLED if is_sampled else 0
+        span = TraceContext(self.trace_id, execution_span(self.execution_id), flags, state)
+        return attrs.evolve(self, span=span)
 
 
 class Observer(Protocol):
@@ -351,6 +383,80 @@ class Observer(Protocol):
 
     def called(self, call: Call, reply: Optional[Reply], seconds: Seconds) -> None:
         """A call took that many seconds, and came back with a reply; None when it was dropped."""
+
+
+class Tracer(Protocol):
+    """Makes spans of what it observes; without one there are none, and callers' wishes are passed on as they came."""
+
+    def keeps(self, subject: Subject) -> bool:
+        """Whether the spans of an execution that begins, or goes on, are to be recorded."""
+
+    def resumed(self, subject: Subject, events: Sequence[Event]) -> None:
+        """An execution goes on after a restart; these are its last events: what was told of them may be lost."""
+
+    def answered(self, request: Served) -> None:
+        """A request has been answered."""
+
+
+@attrs.frozen
+class Served:
+    """A request that has been answered. It has no query and no body: those may hold what nobody else may see."""
+
+    method: str
+    route: Optional[str]
+    """The pattern that fits the path, where one does."""
+    path: str
+    scheme: str
+    host: Optional[str]
+    status: int
+    began_at: Instant
+    seconds: Seconds
+    trace_id: str
+    caller: Optional[TraceContext] = None
+    """The span of whoever sent it, where there is one."""
+    started: Optional[NewExecution] = None
+    """The execution that it has started."""
+
+
+class StoreObserver(Protocol):
+    """Told what the store does, on the hot path."""
+
+    def committed(self, units: int, seconds: Seconds) -> None:
+        """So many units were written in one transaction, which took that many seconds."""
+
+    def refused(self, reason: Refusal) -> None:
+        """A unit was not written."""
+
+    def read(self, seconds: Seconds) -> None:
+        """An answer was read, that many seconds after it was asked for."""
+
+
+# -- telling who asks from outside ------------------------------------------------------------------
+
+
+@attrs.frozen
+class Page:
+    """Metrics as they go over the wire."""
+
+    body: bytes
+    content_type: str
+
+
+class WebMetrics(Protocol):
+    """Metrics, as the web server sees them."""
+
+    def answered(self, method: str, route: Optional[str], status: int, seconds: Optional[Seconds]) -> None:
+        """A request was answered.
+
+        Args:
+            method: As the request has it.
+            route: The path's pattern; None where nothing is at the path.
+            status: The answer's.
+            seconds: How long that took; None where it says nothing, as for a stream.
+        """
+
+    async def scrape(self, accept: str, streams: int) -> Page:
+        """All metrics, in the format that an Accept header prefers; ``streams`` are open."""
 
 
 # -- the log --------------------------------------------------------------------------------------
@@ -438,6 +544,9 @@ class Runs(Protocol):
 
     def gauges(self) -> Mapping[str, float]:
         """What the engine holds now: open runs, calls in flight, waiting calls, queued executions."""
+
+    async def survey(self) -> Survey:
+        """All that the engine holds in memory, looked at a little at a time."""
 
     @property
     def accepting(self) -> bool:

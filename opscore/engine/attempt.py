@@ -8,11 +8,11 @@ from typing import Mapping
 
 from opscore.domain.calls import Answered, Call, Postponed, Refused, Reply
 from opscore.domain.flows import Node
-from opscore.domain.instants import Seconds
+from opscore.domain.instants import SECOND, Seconds
 from opscore.domain.planner import given_input, passed_on, task_payload
 from opscore.domain.ports import AgentProtocol, Clock, Store
 from opscore.engine.payloads import Payloads
-from opscore.engine.run import Run
+from opscore.engine.run import Run, StepState
 from opscore.engine.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
@@ -73,14 +73,17 @@ class Caller:
             run.flow.flow_id,
             node.name,
             task_payload(run.flow, node, given, merged) if protocol.answers_later else {},
+            run.subject.span,
         )
-        return await self._within_time(run, protocol, call, self.timeout(node))
+        return await self._within_time(run, state, protocol, call, self.timeout(node))
 
     def timeout(self, node: Node) -> Seconds:
         """The time limit of one attempt."""
         return node.timeout or self._default_timeout
 
-    async def _within_time(self, run: Run, protocol: AgentProtocol, call: Call, timeout: Seconds) -> Reply:
+    async def _within_time(
+        self, run: Run, state: StepState, protocol: AgentProtocol, call: Call, timeout: Seconds
+    ) -> Reply:
         task = asyncio.current_task()
         assert task is not None
         timed_out = False
@@ -92,6 +95,7 @@ class Caller:
 
         timer = self._clock.call_later(timeout, expire)
         began, reply = self._clock.monotonic(), None
+        state.called_at = self._clock.now()
         try:
             reply = await protocol.call(call)
         except asyncio.CancelledError:
@@ -106,5 +110,8 @@ class Caller:
             reply = Refused("INTERNAL_ERROR", f"The call failed: {type(error).__name__}.", retryable=True)
         finally:
             timer.cancel()
-            self._witnesses.called(call, reply, self._clock.monotonic() - began)
+            seconds = self._clock.monotonic() - began
+            if state.attempt == call.attempt:
+                state.call_us = round(seconds * SECOND)
+            self._witnesses.called(call, reply, seconds)
         return reply

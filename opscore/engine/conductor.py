@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Callable, Coroutine, Optional
+from typing import Any, Callable, Coroutine, Optional, Sequence
 
 from opscore.domain.calls import Refused
 from opscore.domain.errors import Stale, StoreError
+from opscore.domain.events import Event
 from opscore.domain.executions import (
     AgentReported,
     Change,
+    Execution,
     Finished,
     StepAccepted,
     StepCompleted,
@@ -28,7 +30,6 @@ from opscore.domain.executions import (
 from opscore.domain.flows import Node
 from opscore.domain.instants import SECOND, Instant, Seconds, after
 from opscore.domain.ports import Clock, OpenRun, Store
-from opscore.domain.tracing import trace_of
 from opscore.engine.admission import Admission
 from opscore.engine.attempt import Caller
 from opscore.engine.bell import Bell
@@ -46,6 +47,7 @@ _CANCEL_GRACE: Seconds = 1.0
 _FIRST_PAUSE: Seconds = 0.1
 _LONGEST_PAUSE: Seconds = 30.0
 _MOST_LOSSES = 5
+_LAST_EVENTS = 200
 _OWN_TASK_PAUSE: Seconds = 0.5
 
 
@@ -108,6 +110,7 @@ class Conductor:
             StoreError: It was not written; nothing runs.
         """
         self.runs[run.execution_id] = run
+        self._witnesses.begins(run)
         if text is not None:
             self._payloads.put_input(run.execution_id, text)
         made = hop()
@@ -132,10 +135,12 @@ class Conductor:
         """
         execution = found.execution
         flow = (await self._store.flow(execution.flow_id, execution.flow_version)).flow
+        events = await self._last_events(execution)
         if execution.execution_id in self.runs or execution.execution_id in (self._gone or ()):
             return
         run, open_steps = Run.resume(found, flow)
         self.runs[run.execution_id] = run
+        self._witnesses.begins(run, events)
         self._fleet.agree(run.execution_id, found.tasks)
         now = self._clock.now()
         if self._losses.get(run.execution_id, 0) > _MOST_LOSSES:
@@ -146,6 +151,13 @@ class Conductor:
         else:
             self._watch_deadline(run)
             self._spawn(run, self._step(run, lambda: run.take_up(open_steps, self._clock.now(), self.admit)))
+
+    async def _last_events(self, execution: Execution) -> Sequence[Event]:
+        """After a restart, what the spans of may be lost: they leave in batches, and a crash takes a batch with it."""
+        if not self._witnesses.are_tracing or self._gone is None:
+            return ()
+        after = max(0, execution.last_seq - _LAST_EVENTS)
+        return (await self._store.history(execution.execution_id, after, _LAST_EVENTS)).events
 
     def recovered(self) -> None:
         """All that was open at the start has been taken up."""
@@ -193,10 +205,11 @@ class Conductor:
             losses = self._losses[run.execution_id] = losses + 1
         log.warning("run.lost", extra={"execution_id": run.execution_id, "reason": str(error)})
         if not self._draining:
-            self.own(self._take_up_later(run.execution_id, _FIRST_PAUSE * 2**losses))
+            self.own(self._take_up_later(run, _FIRST_PAUSE * 2**losses))
 
-    async def _take_up_later(self, execution_id: str, seconds: Seconds) -> None:
-        context.begin(execution_id=execution_id, trace_id=trace_of(execution_id))
+    async def _take_up_later(self, lost: Run, seconds: Seconds) -> None:
+        execution_id = lost.execution_id
+        context.begin(execution_id=execution_id, trace_id=lost.subject.trace_id)
         while True:
             await pause(self._clock, min(seconds, _LONGEST_PAUSE))
             try:
@@ -284,7 +297,7 @@ class Conductor:
             execution_id=run.execution_id,
             flow_id=run.flow.flow_id,
             request_id=run.request_id,
-            trace_id=trace_of(run.execution_id),
+            trace_id=run.subject.trace_id,
         )
         task: Any = asyncio.current_task()
         if task in run.tasks:
@@ -322,7 +335,10 @@ class Conductor:
             if not written:
                 for node_id in hop.calls:
                     self._admission.give_back(run, node_id)
-        self._witnesses.wrote(run, hop.unit, self._clock.monotonic() - began)
+        seconds = self._clock.monotonic() - began
+        if hop.calls:
+            run.intended(hop.calls, seconds)
+        self._witnesses.wrote(run, hop.unit, seconds)
         for change in hop.unit.changes:
             self._note_tasks(run, change)
 

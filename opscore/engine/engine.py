@@ -15,7 +15,8 @@ from opscore.domain.events import EventFilter
 from opscore.domain.executions import Accepted, Execution, Idempotency, NewExecution
 from opscore.domain.flows import Flow
 from opscore.domain.instants import Instant, Seconds
-from opscore.domain.ports import AgentProtocol, Clock, Directory, Observer, Store
+from opscore.domain.ports import AgentProtocol, Clock, Directory, Observer, Store, Tracer
+from opscore.domain.surveys import Survey
 from opscore.domain.tasks import OpenTask
 from opscore.engine.admission import Admission
 from opscore.engine.attempt import Caller
@@ -32,6 +33,7 @@ from opscore.engine.services.prober import Prober, Probing
 from opscore.engine.services.pruner import Pruner
 from opscore.engine.services.queue import Queue
 from opscore.engine.slots import Slots
+from opscore.engine.surveyor import survey_agents, survey_waits
 from opscore.engine.waiters import Waiters
 from opscore.engine.witnesses import Witnesses
 from opscore.telemetry import context
@@ -73,6 +75,7 @@ class Engine:
         limits: Limits,
         directory: Optional[Directory] = None,
         observers: Sequence[Observer] = (),
+        tracer: Optional[Tracer] = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -84,7 +87,7 @@ class Engine:
         self._feed = Feed(store, clock)
         self._bell = Bell(self._feed.ring)
         payloads = Payloads(store)
-        witnesses = Witnesses(observers)
+        witnesses = Witnesses(observers, tracer)
         caller = Caller(store, payloads, protocols, clock, limits.node_timeout, witnesses)
         self._conductor = Conductor(
             store,
@@ -117,7 +120,14 @@ class Engine:
         if not self._accepting:
             raise Unavailable("The server is stopping.", retry_after=_RETRY_AFTER)
         accepted = Accepted(execution, idempotency)
-        run = Run(execution.execution_id, flow, execution.priority, execution.deadline_at, agent_id=execution.agent_id)
+        run = Run(
+            execution.execution_id,
+            flow,
+            execution.priority,
+            execution.deadline_at,
+            agent_id=execution.agent_id,
+            caller=execution.caller,
+        )
         run.request_id = context.bound().get("request_id")
         now = execution.created_at
         if self._queue.length or len(self._conductor.runs) >= self._limits.open_runs:
@@ -180,6 +190,12 @@ class Engine:
             "calls_waiting": self._slots.waiting,
             "executions_queued": self._queue.length,
         }
+
+    async def survey(self) -> Survey:
+        """All that the engine holds in memory, looked at a little at a time."""
+        waiting = await survey_waits(self._conductor.runs)
+        agents = await survey_agents(await self._store.agents(), self.observed)
+        return Survey(self.gauges(), waiting, agents)
 
     async def report(self, agent_id: str, state: AgentState, reported_at: Instant, details: str) -> Report:
         """Take what an agent says of its state; durable, with all that follows from it, when this returns."""
@@ -287,9 +303,10 @@ async def open_engine(
     limits: Limits,
     directory: Optional[Directory] = None,
     observers: Sequence[Observer] = (),
+    tracer: Optional[Tracer] = None,
 ) -> AsyncIterator[Engine]:
-    """An engine at work; stopped gracefully at the end. ``observers`` are told what it does."""
-    engine = Engine(store, protocols, clock, limits, directory, observers)
+    """An engine at work; stopped gracefully at the end. ``observers`` are told what it does; a tracer is one, too."""
+    engine = Engine(store, protocols, clock, limits, directory, observers, tracer)
     await engine.open()
     try:
         yield engine

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Callable, Iterable, Literal, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Callable, Iterable, Iterator, Literal, Mapping, NamedTuple, Optional, Sequence, Union
 
 import attrs
 
@@ -19,9 +19,10 @@ from opscore.domain.documents import encode_json
 from opscore.domain.flows import Flow, Node
 from opscore.domain.instants import SECOND, Instant, Seconds, after
 from opscore.domain.planner import Command, Complete, Progress, Ready
-from opscore.domain.ports import OpenRun, TimerHandle
+from opscore.domain.ports import OpenRun, Subject, TimerHandle
 from opscore.domain.retries import HAND_OVER, LONGEST_RETRY_AFTER
 from opscore.domain.tasks import OpenTask
+from opscore.domain.tracing import TraceContext
 from opscore.engine.slots import Waiter
 
 
@@ -55,6 +56,8 @@ class Awaits(NamedTuple):
 
 
 SLOT = Awaits("slot")
+_TURN: frozenset[x.WaitReason] = frozenset(("slot", "agent"))
+"""Reasons that are one wait, whichever of them it is at a moment: for the step's turn."""
 _WORD_OF_IT: Seconds = 1.0
 """How long a task that was perhaps handed over is left alone after a restart: its agent may say that it has it."""
 
@@ -74,8 +77,8 @@ class StepState:
     """What a run remembers of a step that has begun and not ended."""
 
     __slots__ = (
-        "agent_id", "attempt", "awaits", "failures", "first_at", "is_fallback", "may_be_taken", "offers", "task",
-        "timer", "waiter",
+        "agent_id", "attempt", "awaits", "call_us", "called_at", "commit_us", "failures", "first_at", "is_fallback",
+        "is_interrupted", "may_be_taken", "offers", "queue_us", "ready_at", "task", "timer", "waiter", "waits",
     )  # fmt: skip
 
     def __init__(self, attempt: int = 0, failures: int = 0, first_at: Optional[Instant] = None) -> None:
@@ -88,14 +91,52 @@ class StepState:
         """Whether it is the turn of the agent that the flow names for when all else failed."""
         self.task: Optional[OpenTask] = None
         """The task that its agent holds, if it is one that answers later."""
+        self.is_interrupted = False
+        """Whether its last call was lost with the process that made it, or with the memory of it."""
         self.offers = 0
         """How often the task could not be handed over."""
         self.may_be_taken = False
         """Whether a call that came back leaves it open that the agent has the task."""
         self.awaits: Optional[Awaits] = None
         """What it waits for; None while its call is open. What was set going for another wait means nothing now."""
+        self.waits: Optional[x.Waited] = None
+        """The wait as it is recorded: what for, and since when; None while its call is open."""
         self.timer: Optional[TimerHandle] = None
         self.waiter: Optional[Waiter] = None
+        self.ready_at: Optional[Instant] = None
+        """Since when it could be called if there were a slot and an agent, while there is none."""
+        self.called_at: Optional[Instant] = None
+        self.queue_us: Optional[int] = 0
+        self.call_us: Optional[int] = None
+        """How long the call took that has come back with an end."""
+        self.commit_us: Optional[int] = None
+
+    def timing(self, now: Instant) -> x.Timing:
+        """Where the time of its last attempt went, which has just come to its end."""
+        call_us = self.call_us
+        if call_us is None and self.called_at is not None:
+            call_us = max(0, now - self.called_at)  # it is the agent that ends it
+        return x.Timing(self.queue_us, call_us, self.commit_us)
+
+    def begins_again(self, node_id: str, now: Instant) -> Optional[x.Attempt]:
+        """It is to be called, for the first time after it had to wait, or once more; the attempt that was lost."""
+        lost = self.ended(node_id, now) if self.is_interrupted else None
+        self.is_interrupted = False
+        self.queue_us = 0 if self.ready_at is None else max(0, now - self.ready_at)
+        self.ready_at = self.called_at = self.call_us = self.commit_us = None
+        return lost
+
+    def ended(self, node_id: str, now: Instant) -> x.Attempt:
+        """Its last attempt, which has just come to its end."""
+        return x.Attempt(node_id, self.agent_id, self.attempt, self.timing(now))
+
+    def begin_wait(self, reason: x.WaitReason, now: Instant) -> Optional[x.Waited]:
+        """It waits for something from now on; the wait that is over with that, if one is."""
+        before = self.waits
+        if before is not None and before.reason in _TURN and reason in _TURN:
+            return None
+        self.waits = x.Waited(reason, now)
+        return before
 
 
 @attrs.frozen
@@ -133,6 +174,7 @@ class Run:
         "started_at",
         "steps",
         "stop",
+        "subject",
         "tasks",
     )
 
@@ -144,8 +186,10 @@ class Run:
         deadline_at: Optional[Instant],
         seq: int = 0,
         agent_id: Optional[str] = None,
+        caller: Optional[TraceContext] = None,
     ) -> None:
         self.execution_id = execution_id
+        self.subject = Subject.of(execution_id, flow, caller)
         self.flow = flow
         self.priority = priority
         self.deadline_at = deadline_at
@@ -192,6 +236,7 @@ class Run:
             execution.deadline_at,
             execution.last_seq,
             execution.agent_id,
+            execution.caller,
         )
         run.started_at = execution.started_at
         steps = {step.node_id: step for step in found.steps}
@@ -228,7 +273,7 @@ class Run:
                 timers[node_id] = until
                 state.awaits = Awaits("time", until)
                 continue
-            change = self._open(node_id, now, admit, recovered=step is not None and step.status == "running")
+            change = self._open(node_id, now, admit)
             (calls if isinstance(change, x.StepStarted) else slots).append(node_id)
             waits_already = step is not None and step.waiting_for in ("slot", "agent")
             if isinstance(change, x.StepStarted) or not waits_already:
@@ -250,6 +295,7 @@ class Run:
         node = self.flow.nodes[node_id]
         changes: list[x.Change] = [] if told is None else [told]
         self._no_timer(node_id)
+        self.steps[node_id].waits = None  # for an answer, if for anything: that was work, and no wait for its turn
         if isinstance(reply, Deferred):
             return self._taken(node_id, now, changes)
         if isinstance(reply, Postponed):
@@ -257,7 +303,14 @@ class Run:
         if isinstance(reply, Refused):
             return self._failed(node, reply, now, chance, admit, changes)
         state = self.steps.pop(node_id)
-        done = x.StepCompleted(node_id, state.agent_id, state.attempt, encode_json(reply.output), closes=_closed(state))
+        done = x.StepCompleted(
+            node_id,
+            state.agent_id,
+            state.attempt,
+            encode_json(reply.output),
+            closes=_closed(state),
+            timing=state.timing(now),
+        )
         return self._proceed([*changes, done], self.progress.ended(node_id, completed=True), now, admit)
 
     def heard(self, told: x.AgentReported, now: Instant) -> Hop:
@@ -278,9 +331,12 @@ class Run:
         assert state.task is not None, "only tasks are taken"
         state.task = attrs.evolve(state.task, accepted_at=now)
         state.offers = 0
+        state.call_us = None
+        state.is_interrupted = False
         state.may_be_taken = True
         until = state.task.until
         state.awaits = Awaits("answer", until)
+        state.begin_wait("agent", now)
         changes.append(x.StepAccepted(node_id, state.task.agent_id, state.attempt, until))
         return Hop(self._unit(now, changes), answers={node_id: until})
 
@@ -289,11 +345,12 @@ class Run:
         state.offers += 1
         state.may_be_taken = state.may_be_taken or not postponed.is_certain
         delay = max(HAND_OVER.delay(state.offers, chance), min(postponed.retry_after or 0.0, LONGEST_RETRY_AFTER))
-        until = after(now, delay)
+        failed = state.ended(node_id, now)
+        until = state.ready_at = after(now, delay)
         waits = self._waits(
-            node_id, "retry", until=until, error_code=postponed.error_code, error_message=postponed.error_message
+            node_id, "retry", now, until=until, error_code=postponed.error_code, error_message=postponed.error_message
         )
-        return Hop(self._unit(now, [waits]), timers={node_id: until})
+        return Hop(self._unit(now, [attrs.evolve(waits, failed=failed)]), timers={node_id: until})
 
     def _failed(
         self, node: Node, refused: Refused, now: Instant, chance: float, admit: Admit, changes: list[x.Change]
@@ -313,29 +370,32 @@ class Run:
                 return self._give_up(node, refused, now, admit, changes)
             state.is_fallback = True
             state.failures, state.first_at, delay = 0, None, 0.0
-        until = after(now, delay)
+        failed = state.ended(node.id, now)
+        until = state.ready_at = after(now, delay)
         waits = self._waits(
             node.id,
             "retry",
+            now,
             agent_id=node.on_error.agent_id if state.is_fallback else None,  # whose turn it is after a restart too
             until=until,
             error_code=refused.error_code,
             error_message=refused.error_message,
         )
-        changes.append(attrs.evolve(waits, closes=_closed(state)))
+        changes.append(attrs.evolve(waits, closes=_closed(state), failed=failed))
         state.task, state.may_be_taken = None, False
         return Hop(self._unit(now, changes), timers={node.id: until})
 
     def _give_up(self, node: Node, refused: Refused, now: Instant, admit: Admit, changes: list[x.Change]) -> Hop:
         state = self.steps.pop(node.id)
-        code, message, closes = refused.error_code, refused.error_message, _closed(state)
+        code, message = refused.error_code, refused.error_message
+        closes, timing = _closed(state), state.timing(now)
         if node.on_error.output is not None:
             text = encode_json(node.on_error.output)
-            changes.append(x.StepCompleted(node.id, state.agent_id, state.attempt, text, code, message, closes))
+            changes.append(x.StepCompleted(node.id, state.agent_id, state.attempt, text, code, message, closes, timing))
             return self._proceed(changes, self.progress.ended(node.id, completed=True), now, admit)
         goes_on = node.on_error.goes_on
         changes.append(
-            x.StepFailed(node.id, state.agent_id, state.attempt, state.failures, code, message, goes_on, closes)
+            x.StepFailed(node.id, state.agent_id, state.attempt, state.failures, code, message, goes_on, closes, timing)
         )
         if goes_on:
             return self._proceed(changes, self.progress.ended(node.id, completed=True), now, admit)
@@ -353,6 +413,13 @@ class Run:
     def granted(self, node_id: str, now: Instant, admitted: Admitted) -> Hop:
         """A step that waited for a slot has one."""
         return Hop(self._unit(now, [self._starts(node_id, now, admitted)]), [node_id])
+
+    def intended(self, node_ids: Iterable[str], seconds: Seconds) -> None:
+        """The intents of these steps' calls are durable, after that many seconds."""
+        for node_id in node_ids:
+            state = self.steps.get(node_id)
+            if state is not None:
+                state.commit_us = round(seconds * SECOND)
 
     def cancel(self, now: Instant, reason: Optional[str]) -> Hop:
         """End it because somebody asked."""
@@ -381,32 +448,48 @@ class Run:
                 changes.append(x.StepSkipped(node.id, node.agent_id, node.is_exit))
         return Hop(self._unit(now, changes), calls, slots)
 
-    def _open(self, node_id: str, now: Instant, admit: Admit, *, recovered: bool = False) -> x.Change:
+    def _open(self, node_id: str, now: Instant, admit: Admit) -> x.Change:
         admission = admit(self, self.flow.nodes[node_id])
         if isinstance(admission, Admitted):
-            return self._starts(node_id, now, admission, recovered=recovered)
-        return self._waits(
-            node_id, admission.reason, agent_id=admission.agent_id, detail=admission.detail, until=admission.until
+            return self._starts(node_id, now, admission)
+        waits = self._waits(
+            node_id, admission.reason, now, agent_id=admission.agent_id, detail=admission.detail, until=admission.until
         )
+        state = self.steps[node_id]
+        if state.ready_at is None:
+            state.ready_at = now
+        return waits
 
-    def _starts(self, node_id: str, now: Instant, admitted: Admitted, *, recovered: bool = False) -> x.StepStarted:
+    def _starts(self, node_id: str, now: Instant, admitted: Admitted) -> x.StepStarted:
         node = self.flow.nodes[node_id]
         state, is_new = self._state(node_id)
+        lost = None if is_new else state.begins_again(node_id, now)
         state.attempt += 1
+        waited, state.waits = state.waits, None
         state.awaits = state.waiter = None
         state.agent_id = admitted.agent_id
         if admitted.agent_id is not None and admitted.task_until is not None:
             state.task = OpenTask(admitted.agent_id, self.execution_id, node_id, admitted.task_until)
         if state.first_at is None:
             state.first_at = now
+        recovered = lost is not None
         return x.StepStarted(
-            node_id, admitted.agent_id, state.attempt, is_new, node.is_exit, recovered, admitted.task_until
+            node_id,
+            admitted.agent_id,
+            state.attempt,
+            is_new,
+            node.is_exit,
+            recovered,
+            admitted.task_until,
+            lost,
+            waited,
         )
 
     def _waits(
         self,
         node_id: str,
         reason: x.WaitReason,
+        now: Instant,
         *,
         agent_id: Optional[str] = None,
         until: Optional[Instant] = None,
@@ -428,6 +511,7 @@ class Run:
             error_code,
             error_message,
             detail,
+            waited=state.begin_wait(reason, now),
         )
 
     def _state(self, node_id: str) -> tuple[StepState, bool]:
@@ -449,7 +533,8 @@ class Run:
         self.stop = stop
         seconds = (now - self.started_at) / SECOND if self.started_at is not None else 0.0
         closes, abandons = self._leave_tasks()
-        changes.append(x.Finished(status, max(0.0, seconds), error_code, error_message, closes, abandons))
+        cut = tuple(_cut_short(self.steps, now))
+        changes.append(x.Finished(status, max(0.0, seconds), error_code, error_message, closes, abandons, cut))
         return Hop(self._unit(now, changes), ends=True)
 
     def _no_timer(self, node_id: str) -> None:
@@ -486,9 +571,27 @@ def _recalled(step: x.Step, node: Node, task: Optional[OpenTask]) -> StepState:
     state.agent_id = step.agent_id
     state.task = task
     state.may_be_taken = task is not None
+    state.is_interrupted = step.status == "running"
+    if step.status == "running" and step.attempt == 1:
+        state.called_at = step.started_at
+    state.queue_us = None
+    if task is not None:
+        state.called_at = task.accepted_at or state.called_at
+    elif step.waiting_for is not None:
+        state.ready_at = step.waiting_until if step.waiting_for == "retry" else step.waiting_since
+    if step.waiting_for is not None and step.waiting_since is not None:
+        state.waits = x.Waited(step.waiting_for, step.waiting_since)
     state.is_fallback = node.on_error.agent_id is not None and step.agent_id == node.on_error.agent_id != node.agent_id
     return state
 
 
 def _closed(state: StepState) -> Optional[str]:
     return None if state.task is None else state.task.agent_id
+
+
+def _cut_short(steps: Mapping[str, StepState], now: Instant) -> Iterator[x.Attempt]:
+    """The attempts that are under way, or were when their process ended."""
+    for node_id, state in steps.items():
+        is_under_way = state.awaits is None or state.awaits.what == "answer" or state.is_interrupted
+        if is_under_way and state.agent_id is not None:
+            yield state.ended(node_id, now)

@@ -6,10 +6,10 @@ import logging
 from typing import Optional, Sequence
 
 from opscore.domain.calls import Call, Reply
+from opscore.domain.events import Event
 from opscore.domain.executions import Unit
 from opscore.domain.instants import Seconds
-from opscore.domain.ports import Observer, Subject
-from opscore.domain.tracing import trace_of
+from opscore.domain.ports import Observer, Tracer
 from opscore.engine.run import Run
 
 log = logging.getLogger(__name__)
@@ -18,17 +18,27 @@ log = logging.getLogger(__name__)
 class Witnesses:
     """All observers of one engine."""
 
-    def __init__(self, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, observers: Sequence[Observer] = (), tracer: Optional[Tracer] = None) -> None:
         self._observers = tuple(observers)
+        self._tracer = tracer
+        self.are_tracing = tracer is not None
+
+    def begins(self, run: Run, last_events: Sequence[Event] = ()) -> None:
+        """A run is to begin, or to go on after a restart: are its spans kept?"""
+        if self._tracer is None:
+            return
+        try:
+            run.subject = run.subject.sampled(is_sampled=self._tracer.keeps(run.subject))
+            if last_events:
+                self._tracer.resumed(run.subject, last_events)
+        except Exception:
+            log.exception("observer.failed", extra={"execution_id": run.execution_id})
 
     def wrote(self, run: Run, unit: Unit, seconds: Seconds) -> None:
         """A unit of a run is durable, after that many seconds."""
-        if not self._observers:
-            return
-        subject = Subject(run.execution_id, run.flow.flow_id, run.flow.version, trace_of(run.execution_id))
         for observer in self._observers:
             try:
-                observer.wrote(subject, unit, seconds)
+                observer.wrote(run.subject, unit, seconds)
             except Exception:
                 log.exception("observer.failed", extra={"execution_id": run.execution_id})
 

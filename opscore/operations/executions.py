@@ -17,6 +17,7 @@ from opscore.domain.flows import PRIORITIES, Flow
 from opscore.domain.instants import Seconds, after
 from opscore.domain.planner import given_input
 from opscore.domain.ports import Clock, ExecutionQuery, Runs, Store
+from opscore.domain.tracing import TraceContext
 from opscore.operations.flows import Flows
 
 IDEMPOTENCY_SECONDS: Seconds = 86_400.0
@@ -44,6 +45,8 @@ class Start:
     """Whose idempotency key it is: two callers may use the same one."""
     asked: Optional[Mapping[str, Any]] = attrs.field(default=None, hash=False)
     """The request that the idempotency key stands for, where these are not its own words."""
+    trace: Optional[TraceContext] = None
+    """The span of the caller: the execution joins its trace."""
 
 
 @attrs.frozen
@@ -79,7 +82,9 @@ class Executions:
         if wanted.priority is not None and wanted.priority not in PRIORITIES:
             raise Invalid("priority must be from 0 to 10.", details={"priority": ["Must be from 0 to 10."]})
         now = self._clock.now()
-        idempotency = _idempotency(wanted.idempotency_key, wanted.caller, wanted.asked or _asked(wanted), now)
+        idempotency = None
+        if wanted.idempotency_key is not None:
+            idempotency = _idempotency(wanted.idempotency_key, wanted.caller, wanted.asked or _asked(wanted), now)
         before = await self._started_before(idempotency) if idempotency else None
         if before is not None:
             return before
@@ -109,6 +114,7 @@ class Executions:
             deadline_at=after(now, timeout),
             user_id=wanted.user_id,
             agent_id=wanted.agent_id,
+            caller=wanted.trace,
         )
 
     async def started_before(self, key: Optional[str], caller: str, asked: Mapping[str, Any]) -> Optional[NewExecution]:
@@ -140,6 +146,7 @@ class Executions:
             deadline_at=execution.deadline_at,
             user_id=execution.user_id,
             agent_id=execution.agent_id,
+            caller=execution.caller,
         )
 
     async def wait(self, execution_id: str, seconds: Seconds) -> Execution:
@@ -258,7 +265,7 @@ def _idempotency(key: Optional[str], caller: str, asked: Mapping[str, Any], now:
 
 def _asked(wanted: Start) -> Mapping[str, Any]:
     asked = attrs.asdict(wanted, recurse=False)
-    del asked["idempotency_key"], asked["asked"]
+    del asked["idempotency_key"], asked["asked"], asked["trace"]
     if wanted.agent_id is None:
         del asked["agent_id"]
     return asked

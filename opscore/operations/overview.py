@@ -69,10 +69,6 @@ class Overview:
         """Counts over all executions."""
         return await self._store.totals()
 
-    def gauges(self) -> dict[str, float]:
-        """What the engine holds now."""
-        return dict(self._runs.gauges())
-
     async def _store_works(self) -> bool:
         try:
             await self._store.probe()

@@ -14,6 +14,7 @@ from opscore.domain.flows import Flow, FlowVersion, Node
 from opscore.domain.planner import as_output
 from opscore.domain.ports import Runs, Store
 from opscore.domain.tasks import OpenTask, split_task_id, task_id
+from opscore.domain.tracing import TraceContext
 from opscore.domain.workflows import to_definition
 from opscore.operations.executions import Executions, Start
 from opscore.operations.flows import Flows
@@ -32,6 +33,8 @@ class Trigger:
     """What the first task gets, instead of its own parameters."""
     idempotency_key: Optional[str] = None
     caller: str = ""
+    trace: Optional[TraceContext] = None
+    """The span of the caller: the session joins its trace."""
 
 
 @attrs.frozen
@@ -105,7 +108,7 @@ class Sessions:
             Unavailable: The server is stopping.
         """
         asked = attrs.asdict(
-            wanted, recurse=False, filter=lambda field, _: field.name not in ("idempotency_key", "caller")
+            wanted, recurse=False, filter=lambda field, _: field.name not in ("idempotency_key", "caller", "trace")
         )
         before = await self._executions.started_before(wanted.idempotency_key, wanted.caller, asked)
         if before is not None:
@@ -122,6 +125,7 @@ class Sessions:
                 idempotency_key=wanted.idempotency_key,
                 caller=wanted.caller,
                 asked=asked,
+                trace=wanted.trace,
             )
         )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import time
 from typing import Any, Mapping, Optional, Sequence
@@ -26,7 +25,6 @@ from opscore.domain.errors import Invalid, InvalidDocument, Unavailable
 from opscore.domain.instants import Seconds
 from opscore.domain.ports import NotOffered
 from opscore.domain.tasks import task_id
-from opscore.domain.tracing import trace_of, traceparent
 from opscore.protocols import answers
 from opscore.protocols.addresses import AddressGuard
 from opscore.protocols.discretion import Discretion
@@ -154,7 +152,7 @@ class AgentKit:
             "Content-Type": "application/json",
             "Idempotency-Key": call.idempotency_key,
             "X-OpsCore-Attempt": str(call.attempt),
-            "traceparent": traceparent(trace_of(call.execution_id), os.urandom(8).hex()),
+            **call.trace_headers,
             **self._headers,
         }
         response = await self._session.post(

@@ -24,7 +24,6 @@ from opscore.domain.agents import AgentSpec
 from opscore.domain.calls import Call, Probe, Refused, Reply
 from opscore.domain.errors import Invalid
 from opscore.domain.instants import Seconds
-from opscore.domain.tracing import trace_of, traceparent
 from opscore.protocols import answers
 from opscore.protocols.addresses import AddressGuard, ForbiddenAddress
 from opscore.protocols.discretion import Discretion
@@ -155,7 +154,7 @@ class Spine:
             "Content-Type": "application/json",
             "Idempotency-Key": call.idempotency_key,
             "X-OpsCore-Attempt": str(call.attempt),
-            "traceparent": traceparent(trace_of(call.execution_id), os.urandom(8).hex()),
+            **call.trace_headers,
         }
         sockets = watch_sockets()
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import AsyncIterator, Callable
+from typing import AsyncIterator, Callable, Optional
 
 from opscore.domain.instants import Instant, Seconds
+from opscore.domain.ports import StoreObserver
 from opscore.store.sqlite import Database
 from opscore.store.store import SqlStore
 
@@ -14,7 +15,12 @@ __all__ = ["SqlStore", "migrate_database", "open_store"]
 
 @asynccontextmanager
 async def open_store(
-    path: str, *, now: Instant, timeout: Seconds, on_fatal: Callable[[str], object]
+    path: str,
+    *,
+    now: Instant,
+    timeout: Seconds,
+    on_fatal: Callable[[str], object],
+    observer: Optional[StoreObserver] = None,
 ) -> AsyncIterator[SqlStore]:
     """An open store on a file or ``:memory:``, brought up to date; closed at the end.
 
@@ -23,11 +29,12 @@ async def open_store(
         now: The instant that migrations are recorded with.
         timeout: Seconds after which the database counts as dead.
         on_fatal: Called once with the reason when the process must not go on.
+        observer: Told of commits and reads.
 
     Raises:
         StoreError: The file cannot be opened, is in use, or is not for this program.
     """
-    database = Database(path, timeout, on_fatal)
+    database = Database(path, timeout, on_fatal, observer)
     await database.open(now)
     try:
         store = SqlStore(database)

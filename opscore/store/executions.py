@@ -23,7 +23,8 @@ _COLUMNS = (
     "e.execution_id, e.flow_id, e.flow_version, e.status, e.priority, e.last_seq, "
     "e.created_at, e.updated_at, e.started_at, e.completed_at, e.deadline_at, "
     "e.error_code, e.error_message, e.user_id, e.agent_id, e.metadata, "
-    f"CASE WHEN LENGTH(i.body) <= {LONGEST_LISTED} THEN i.body END"
+    f"CASE WHEN LENGTH(i.body) <= {LONGEST_LISTED} THEN i.body END, "
+    "e.trace_context"
 )
 
 
@@ -114,17 +115,21 @@ class ExecutionReader:
         key = {"execution_id": row[0]}
         steps = [Step(*step) for step in connection.execute(self._sql["open_steps"], key)]
         tasks = [task_from_row(task) for task in connection.execute(self._sql["tasks_of"], key)]
-        return OpenRun(attrs.evolve(Execution(*row[:-1]), agent_id=row[-1]), steps, tasks)
+        *known, agent_id, trace_context = row
+        execution = attrs.evolve(Execution(*known), agent_id=agent_id, trace_context=trace_context)
+        return OpenRun(execution, steps, tasks)
 
     def totals(self, connection: sqlite3.Connection) -> ExecutionTotals:
         """Counts over all executions."""
         ended = {row[0]: row[1:] for row in connection.execute(self._sql["totals"])}
         opened = dict(connection.execute(self._sql["open_counts"]).fetchall())
+        oldest = connection.execute(self._sql["oldest_pending"]).fetchone()
         last = connection.execute(self._sql["last_created"]).fetchone()
         return ExecutionTotals(
             **{status: count for status, (count, _) in ended.items()},
             **opened,
             seconds=sum(seconds for _, seconds in ended.values()),
+            oldest_pending_at=oldest[0] if oldest else None,
             last_created_at=last[0] if last else None,
         )
 
@@ -197,13 +202,15 @@ def _execution(
         for node_id, agent_id, status, _, _, reason, since, until, detail, error_code in steps
         if status == "waiting"
     ]
-    return attrs.evolve(
-        Execution(*row),
-        outputs=outputs,
-        calls=sum(step[3] for step in steps),
-        failures=sum(step[4] for step in steps),
-        waiting=tuple(waiting),
-    )
+    *known, trace_context = row
+    more: dict[str, Any] = {
+        "outputs": outputs,
+        "calls": sum([step[3] for step in steps]),
+        "failures": sum([step[4] for step in steps]),
+        "waiting": tuple(waiting),
+        "trace_context": trace_context,
+    }
+    return Execution(*known, **more)
 
 
 def _listed(row: tuple[Any, ...], listed: Sequence[tuple[Any, ...]]) -> Execution:

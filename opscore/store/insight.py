@@ -7,10 +7,10 @@ import itertools
 import sqlite3
 from typing import Any, Iterator, Mapping, Sequence
 
-from opscore.domain.executions import Execution, Step
+from opscore.domain.executions import Execution, Step, Timing
 from opscore.domain.explanations import Record
 from opscore.domain.overview import Bucket, Failure, Picture, Tally, WaitingStep, Waits
-from opscore.domain.performance import RunSample, Sample, SampleQuery, StepSample, timing
+from opscore.domain.performance import RunSample, Sample, SampleQuery, StepSample
 from opscore.store.executions import id_bound, not_found
 
 _LONGEST_WAITS = 20
@@ -121,7 +121,7 @@ class InsightReader:
 
 
 def _step_sample(flow_id: str, row: tuple[Any, ...]) -> StepSample:
-    node_id, agent_id, attempt, status, error_code, *instants = row
+    node_id, agent_id, attempt, status, error_code, *spent = row
     # A node that another output stands in for has completed, and keeps its failure's code.
     is_failed = status == "failed" or error_code is not None
-    return StepSample(flow_id, node_id, agent_id, attempt, is_failed, timing(*instants))
+    return StepSample(flow_id, node_id, agent_id, attempt, is_failed, Timing(*spent))

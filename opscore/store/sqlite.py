@@ -12,15 +12,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import shutil
 import sqlite3
+import time
 from collections import deque
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, TypeVar, Union
 
 import aiosqlite
 
 from opscore.domain.errors import Stale, StoreError, StoreFull
 from opscore.domain.instants import Instant, Seconds
+from opscore.domain.ports import Refusal, StoreObserver
 from opscore.store.lock import FileLock
 from opscore.store.migrate import migrate
 
@@ -53,15 +57,23 @@ class Fatal(StoreError):
 class Database:
     """An open SQLite database."""
 
-    def __init__(self, path: str, timeout: Seconds, on_fatal: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        path: str,
+        timeout: Seconds,
+        on_fatal: Callable[[str], object],
+        observer: Optional[StoreObserver] = None,
+    ) -> None:
         """Take what it works with.
 
         Args:
             path: The file, or ``:memory:``.
             timeout: Seconds after which a call that has not returned means a dead database.
             on_fatal: Called once, with the reason, when the process must not go on.
+            observer: Told of commits and reads.
         """
         self._path = path
+        self._observer = observer
         self._timeout = timeout
         self._on_fatal = on_fatal
         self._lock = None if path == ":memory:" else FileLock(path)
@@ -167,12 +179,14 @@ class Database:
             if self._patient:
                 batch.append(self._patient.popleft())
             watchdog = loop.call_later(self._timeout, self._die, "The database has not answered in time.")
+            began = time.monotonic()
             try:
                 outcomes = await _run(self._writer, _commit, [unit for unit, _ in batch])
             except Exception as error:  # noqa: BLE001 - whatever it is, its callers must hear it
                 outcomes = [_translate(error)] * len(batch)
             finally:
                 watchdog.cancel()
+            self._tell_commit(len(batch), time.monotonic() - began)
             self._deliver(batch, outcomes)
             await self._bound_wal()
 
@@ -184,6 +198,8 @@ class Database:
         for (_, future), outcome in zip(batch, outcomes):
             if isinstance(outcome, Fatal):
                 self._die(outcome.message)
+            if outcome is not None:
+                self._tell_refusal(outcome)
             if future.done():
                 continue
             if outcome is None:
@@ -195,6 +211,21 @@ class Database:
     async def _bound_wal(self) -> None:
         if self._lock is not None and self._commits % _WAL_CHECK_EVERY == 0:
             await _run(self._writer, _truncate_wal)
+
+    def _tell_commit(self, units: int, seconds: Seconds) -> None:
+        self._tell(lambda observer: observer.committed(units, seconds))
+
+    def _tell_refusal(self, error: Exception) -> None:
+        self._tell(lambda observer: observer.refused(_refusal(error)))
+
+    def _tell(self, what: Callable[[StoreObserver], object]) -> None:
+        """Tell the observer; what it gets wrong is no trouble of the store's."""
+        if self._observer is None:
+            return
+        try:
+            what(self._observer)
+        except Exception:
+            log.exception("observer.failed")
 
     def _die(self, reason: str) -> None:
         if self._dead is None:
@@ -212,6 +243,7 @@ class Database:
         """
         if self._dead:
             raise self._dead
+        began = time.monotonic()
         connection, lock = next(self._turns)
         async with lock:
             watchdog = asyncio.get_running_loop().call_later(
@@ -223,11 +255,23 @@ class Database:
                 raise _translate(error) from error
             finally:
                 watchdog.cancel()
+                self._tell(lambda observer: observer.read(time.monotonic() - began))
 
     @property
     def figures(self) -> Mapping[str, float]:
         """Commits and units written since the start, and units that wait."""
         return {"commits": self._commits, "units": self._units, "waiting": len(self._queue) + len(self._patient)}
+
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of the file and of its log, and free on their disk; empty in memory. Asks the disk, which may take."""
+        if self._lock is None:
+            return {}
+        path, log_path = Path(self._path), Path(f"{self._path}-wal")
+        return {
+            "database": path.stat().st_size,
+            "wal": log_path.stat().st_size if log_path.exists() else 0,
+            "free": shutil.disk_usage(path).free,
+        }
 
 
 async def _run(connection: aiosqlite.Connection, function: Callable[..., T], *args: Any) -> T:
@@ -318,6 +362,15 @@ def _truncate_wal(connection: sqlite3.Connection) -> None:
 
 def _quoted(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _refusal(error: Exception) -> Refusal:
+    """Why a unit was not written, in a word."""
+    if isinstance(error, Stale):
+        return "stale"
+    if isinstance(error, Taken):
+        return "taken"
+    return "full" if isinstance(error, StoreFull) else "failed"
 
 
 def _translate(error: Exception) -> Exception:

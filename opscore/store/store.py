@@ -450,6 +450,10 @@ class SqlStore:
         """Commits and units written since the start, and units that wait."""
         return self._database.figures
 
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of the file and of its log, and free on their disk; empty in memory. Not to be called on the loop."""
+        return self._database.sizes()
+
     async def _rows(self, name: str, params: Params) -> list[tuple[Any, ...]]:
         sql = self._sql[name]
         return await self._database.read(lambda connection: connection.execute(sql, params).fetchall())

@@ -105,6 +105,7 @@ class Translator:
             "user_id": new.user_id,
             "agent_id": new.agent_id,
             "metadata": new.metadata,
+            "trace_context": None if new.caller is None else new.caller.text,
         }
         body = {"execution_id": new.execution_id, "body": new.input}
         writes: list[Write] = [
@@ -207,20 +208,28 @@ class Translator:
         return [(self._sql["suspend_step"], params, True), *self._closed(unit, change)]
 
     def _step_completed(self, unit: x.Unit, change: x.StepCompleted) -> list[Write]:
+        timing = change.timing
         params = {
             **_step(unit, change),
             "output": change.output,
             "error_code": change.error_code,
             "error_message": change.error_message,
+            "queue_us": timing.queue_us,
+            "call_us": timing.call_us,
+            "commit_us": timing.commit_us,
         }
         return [(self._sql["complete_step"], params, True), *self._closed(unit, change)]
 
     def _step_failed(self, unit: x.Unit, change: x.StepFailed) -> list[Write]:
+        timing = change.timing
         params = {
             **_step(unit, change),
             "failures": change.failures,
             "error_code": change.error_code,
             "error_message": change.error_message,
+            "queue_us": timing.queue_us,
+            "call_us": timing.call_us,
+            "commit_us": timing.commit_us,
         }
         return [(self._sql["fail_step"], params, True), *self._closed(unit, change)]
 

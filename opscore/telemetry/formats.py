@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
@@ -9,10 +10,11 @@ from typing import Any, Callable, Mapping
 
 import orjson
 
-from opscore.domain.instants import show
+from opscore.domain.instants import SECOND, Instant, show
 from opscore.telemetry.lines import Line
 
-Format = Callable[[Line], str]
+Format = Callable[[Line], bytes]
+"""Makes of a line what is to be written, the newline at its end included."""
 
 # DEL, C1 controls, the line and paragraph separators, and the marks that turn the direction of text.
 _BEYOND = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
@@ -33,10 +35,10 @@ _EVENT_WIDTH = 22
 _BELOW = ("exc_info", "stack_info")
 
 
-def as_json(line: Line) -> str:
+def as_json(line: Line) -> bytes:
     """One object, in one line of text that no reader takes for two."""
-    shown = {
-        "timestamp": show(line.at),
+    shown: dict[str, Any] = {
+        "timestamp": shown_instant(line.at),
         "level": line.level_name,
         "event": line.event,
         "message": line.message,
@@ -44,15 +46,30 @@ def as_json(line: Line) -> str:
         **line.facts,
         **line.extras,
     }
-    text = encode(shown)
-    return _BEYOND_ASCII.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    try:
+        data = orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE)
+    except (TypeError, ValueError):  # whole numbers of more than 64 bits
+        data = encode(shown).encode("utf-8", "backslashreplace") + b"\n"
+    if data.isascii() and b"\x7f" not in data:
+        return data
+    return _BEYOND_ASCII.sub(lambda match: f"\\u{ord(match[0]):04x}", data.decode()).encode()
+
+
+def shown_instant(at: Instant) -> str:
+    """RFC 3339 text; a second has many lines, so its text is made once."""
+    return f"{_shown_second(at // SECOND)}.{at % SECOND:06}Z"
+
+
+@functools.lru_cache(8)
+def _shown_second(second: int) -> str:
+    return (show(second * SECOND) or "").partition(".")[0]
 
 
 def encode(value: Any) -> str:
     """Plain data as JSON text."""
     try:
-        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
-    except (TypeError, ValueError):  # whole numbers of more than 64 bits
+        return orjson.dumps(value).decode()
+    except (TypeError, ValueError):  # as above
         return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -62,13 +79,13 @@ class Console:
     def __init__(self, *, colour: bool) -> None:
         self._colour = colour
 
-    def __call__(self, line: Line) -> str:
-        """The text of a line, without the newline at its end."""
+    def __call__(self, line: Line) -> bytes:
+        """What is to be written of a line."""
         facts = {name: value for name, value in line.facts.items() if name != "trace_id" or _is_own(line)}
         below = [line.extras[name] for name in _BELOW if name in line.extras]
         facts.update((name, value) for name, value in line.extras.items() if name not in _BELOW)
         told = [self._fact(name, value) for name, value in facts.items() if not _is_said(value, line.message)]
-        instant = (show(line.at) or "")[:-4] + "Z"
+        instant = shown_instant(line.at)[:-4] + "Z"
         head = [
             self._in(_DIM, instant),
             self._in(_COLOURS.get(line.level, ""), f"{line.level_name:<8}"),
@@ -77,7 +94,7 @@ class Console:
         ]
         lines = [" ".join([*head, *told])]
         lines += [f"    | {one}" for text in below for one in _escaped(_CONTROL_BUT_NEWLINE, text).split("\n")]
-        return "\n".join(lines)
+        return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
     def _fact(self, name: str, value: Any) -> str:
         text = value if isinstance(value, str) else encode(value)
@@ -89,7 +106,7 @@ class Console:
 
 
 def _is_said(value: Any, message: str) -> bool:
-    return isinstance(value, str) and len(value) > 3 and value in message
+    return isinstance(value, str) and len(value) >= 3 and value in message
 
 
 def _is_own(line: Line) -> bool:

@@ -57,6 +57,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._buffer: deque[Line] = deque()
         self._lost = 0
+        self._lost_said = 0
         self._is_rung = False
         self._is_troubled = False
         self._due = asyncio.Event()
@@ -87,6 +88,11 @@ class Keeper:
             self._loop.call_soon_threadsafe(self._ring, self._keeping.flush_interval if not is_much else 0.0)
 
     # -- called by whoever reads ---------------------------------------------------------------
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be kept so far."""
+        return self._lost
 
     @contextmanager
     def listening(self, on_change: Callable[[], object]) -> Iterator[None]:
@@ -164,7 +170,7 @@ class Keeper:
             return
         self._is_troubled = False
         with self._lock:
-            lost, self._lost = self._lost, 0
+            lost, self._lost_said = self._lost - self._lost_said, self._lost
         if lost:
             log.warning("logs.lost", extra={"lost": lost})
         self._grown_by += len(lines)
@@ -173,7 +179,9 @@ class Keeper:
 
     def _entry(self, line: Line) -> LogEntry:
         self._last_id = max(self._last_id + 1, line.at)
-        facts = {name: _fitting(name, value) for name, value in line.facts.items()}
+        facts: dict[str, Any] = {
+            name: value if type(value) is str else _fitting(name, value) for name, value in line.facts.items()
+        }
         fields = encode(line.extras) if line.extras else "{}"
         return LogEntry(
             self._last_id, line.at, line.level, line.event, line.message, line.logger, fields=fields, **facts
@@ -199,12 +207,12 @@ class Keeper:
 
 
 def _fitting(name: str, value: Any) -> Any:
-    """A fact as its column takes it."""
+    """A fact that is no text as its column takes it."""
     if name == "attempt":
         return value if isinstance(value, int) and abs(value) < 2**31 else None
     if name == "duration_ms":
         return float(value) if isinstance(value, (int, float)) else None
-    return value if isinstance(value, str) else str(value)
+    return str(value)
 
 
 @asynccontextmanager

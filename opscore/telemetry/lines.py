@@ -5,6 +5,7 @@ At once, because what a caller passes may change after the call; later, because 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import traceback
@@ -14,8 +15,8 @@ import attrs
 
 from opscore.domain.instants import Instant
 from opscore.telemetry.context import Bound, bound
-from opscore.telemetry.secrets import LONGEST_SPELLING, MASK, Secrets, is_secret_name
-from opscore.telemetry.sentences import sentence
+from opscore.telemetry.secrets import LONGEST_SPELLING, Secrets, is_secret_name
+from opscore.telemetry.sentences import SENTENCES, sentence
 
 FACTS = (
     "execution_id", "flow_id", "node_id", "agent_id", "attempt", "request_id", "trace_id", "error_code", "duration_ms",
@@ -28,9 +29,11 @@ LONGEST_TEXT = 8_192
 LONGEST_TRACEBACK = 32_768
 _MOST_ITEMS = 50
 _DEEPEST = 5
-_SAFE = (int, float, bool, type(None))
+_SAFE = frozenset((int, float, bool, type(None)))
 _EVENT = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)+")
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+_STANDARD = len(vars(logging.makeLogRecord({})))
+"""Every record begins with so many attributes of its own; what a caller adds comes after them."""
+_ADDED_BY_OTHERS = frozenset(("message", "asctime", "taskName", "color_message"))
 _OWN = frozenset(("timestamp", "level", "event", "message", "logger", "log_id"))
 
 
@@ -68,8 +71,8 @@ def take(record: logging.LogRecord) -> Taken:
     """Take a record down; nothing that changes later changes it."""
     extras = {
         name: value if type(value) in _SAFE else _plain(value)
-        for name, value in record.__dict__.items()
-        if name not in _STANDARD
+        for name, value in itertools.islice(record.__dict__.items(), _STANDARD, None)
+        if value is not None and name not in _ADDED_BY_OTHERS
     }
     failure = None
     if record.exc_info and record.exc_info[0] is not None:
@@ -82,20 +85,30 @@ def take(record: logging.LogRecord) -> Taken:
     )  # fmt: skip
 
 
+def not_taken(record: logging.LogRecord, error: Exception) -> Taken:
+    """What is said in the place of a record that cannot be shown: its arguments do not fit its text, for example."""
+    extras: dict[str, Any] = {"reason": type(error).__name__}
+    if isinstance(record.msg, str):
+        extras["text"] = _bounded(record.msg)
+    return Taken(record.created, record.levelno, record.levelname, record.name, "logs.not_shown", extras, bound())
+
+
 def work_out(taken: Taken, secrets: Secrets) -> Line:
     """Make a line of what was taken down."""
     extras = taken.extras
     is_kept = not extras.pop(ONLY_HERE, False)
-    facts = {name: value for name in FACTS if (value := _fact(name, extras, taken.context)) is not None}
-    extras = {f"extra_{name}" if name in _OWN else name: value for name, value in extras.items()}
-    is_event = _EVENT.fullmatch(taken.text) is not None
+    known = {name: value for name in FACTS if (value := _fact(name, extras, taken.context)) is not None}
+    count = len(known)
+    for name, value in extras.items():
+        known[f"extra_{name}" if name in _OWN else name] = value
+    is_event = taken.text in SENTENCES or _EVENT.fullmatch(taken.text) is not None
     event = taken.text if is_event else taken.logger
     if taken.failure is not None:
-        extras["exc_info"] = _joined(taken.failure.format())
-        extras.setdefault("reason", _last(taken.failure))
+        known["exc_info"] = _joined(taken.failure.format())
+        known.setdefault("reason", _last(taken.failure))
     if taken.stack is not None:
-        extras["stack_info"] = taken.stack[: LONGEST_TRACEBACK + LONGEST_SPELLING]
-    known = _discreet({**extras, **facts}, secrets)
+        known["stack_info"] = taken.stack[: LONGEST_TRACEBACK + LONGEST_SPELLING]
+    known = _discreet(known, secrets)
     message = sentence(event, known) if is_event else _discreet(taken.text, secrets)
     return Line(
         round(taken.created * 1_000_000),
@@ -104,8 +117,8 @@ def work_out(taken: Taken, secrets: Secrets) -> Line:
         taken.logger,
         event,
         _cut(message, LONGEST_TEXT),
-        {name: known.pop(name) for name in facts},
-        known,
+        dict(itertools.islice(known.items(), count)),
+        dict(itertools.islice(known.items(), count, None)),
         is_kept,
     )
 
@@ -127,29 +140,33 @@ def _discreet(value: Any, secrets: Secrets) -> Any:
 
 
 def _collect(value: Any, names: list[str], texts: list[str]) -> None:
-    if isinstance(value, str):
+    if type(value) is str:
         texts.append(value)
-    elif isinstance(value, dict):
+    elif type(value) is dict:
         names.extend(value)
         for inner in value.values():
-            _collect(inner, names, texts)
-    elif isinstance(value, list):
-        for inner in value:
+            if type(inner) not in _SAFE:
+                _collect(inner, names, texts)
+    else:
+        for inner in value if type(value) is list else ():
             _collect(inner, names, texts)
 
 
 def _cut_all(value: Any, name: str = "") -> Any:
-    if isinstance(value, str):
+    if type(value) is str:
         return _cut(value, LONGEST_TRACEBACK if name in ("exc_info", "stack_info") else LONGEST_TEXT)
-    if isinstance(value, dict):
-        return {_cut(name, LONGEST_TEXT): _cut_all(inner, name) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_cut_all(inner) for inner in value]
-    return value
+    if type(value) is dict:
+        return {
+            _cut(name, LONGEST_TEXT): inner if type(inner) in _SAFE else _cut_all(inner, name)
+            for name, inner in value.items()
+        }
+    return [_cut_all(inner) for inner in value] if type(value) is list else value
 
 
 def _cut(text: str, longest: int) -> str:
     """A text that is not too long, and is Unicode without NUL: so that it can be shown and kept."""
+    if len(text) <= longest and text.isascii() and "\0" not in text:
+        return text
     if not text.isascii():
         text = text.encode("utf-8", "backslashreplace").decode()
     if "\0" in text:
@@ -200,4 +217,4 @@ def _last(failure: traceback.TracebackException) -> str:
     return _bounded(lines[-1].strip()) if lines else ""
 
 
-__all__ = ["FACTS", "MASK", "ONLY_HERE", "Line", "Taken", "take", "work_out"]
+__all__ = ["FACTS", "ONLY_HERE", "Line", "Taken", "not_taken", "take", "work_out"]

@@ -53,7 +53,16 @@ def configure_logging(
     for name, _, word in (one.partition("=") for one in levels):
         logging.getLogger(name.strip()).setLevel(word.strip().upper())
     logging.captureWarnings(True)
+    _spare_what_is_not_shown()
     return pipeline
+
+
+def _spare_what_is_not_shown() -> None:
+    """Have records made without what no line has: thread, process, caller (the Logging HOWTO, "Optimization")."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - that page names it
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
 
 
 def _configured() -> Optional[Pipeline]:

@@ -65,8 +65,7 @@ class LogObserver:
 
 
 def _of(subject: Subject, **more: Any) -> dict[str, Any]:
-    facts = {"execution_id": subject.execution_id, "flow_id": subject.flow_id, "trace_id": subject.trace_id, **more}
-    return {name: value for name, value in facts.items() if value is not None}
+    return {"execution_id": subject.execution_id, "flow_id": subject.flow_id, "trace_id": subject.trace_id, **more}
 
 
 def _step(subject: Subject, change: Any, **more: Any) -> dict[str, Any]:
@@ -99,12 +98,9 @@ def _finished(subject: Subject, change: x.Finished) -> None:
     if change.status == "failed":
         level = logging.ERROR if change.error_code == _BUG else logging.WARNING
     if _EXECUTIONS.isEnabledFor(level):
-        facts = _of(
-            subject,
-            error_code=change.error_code,
-            duration_ms=_milliseconds(change.seconds),
-            reason=change.error_message,
-        )
+        facts = _of(subject, duration_ms=_milliseconds(change.seconds))
+        if change.error_code is not None:
+            facts.update(error_code=change.error_code, reason=change.error_message)
         _EXECUTIONS.log(level, f"execution.{change.status}", extra=facts)
 
 

@@ -15,19 +15,21 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import Callable, Optional, Protocol, Sequence, TextIO, Union
+from typing import Any, Callable, Mapping, Optional, Protocol, Sequence, TextIO, Union
 
 from opscore.domain.instants import Seconds
 from opscore.telemetry.formats import Format
-from opscore.telemetry.lines import Line, Taken, take, work_out
+from opscore.telemetry.lines import Line, Taken, not_taken, take, work_out
 from opscore.telemetry.secrets import Secrets
+from opscore.telemetry.sentences import sentence
 
 _LONGEST_QUEUE = 20_000
 _MOST_AT_ONCE = 256
 _LONGEST_BACKLOG = 4 * 1024 * 1024
 _FLUSH_LIMIT: Seconds = 2.0
 _STALL_LIMIT: Seconds = 0.5
-_GLANCE: Seconds = 0.01
+_GATHER: Seconds = 0.02
+"""How long a record may wait for others: to wake a thread for each would cost the loop more than the record did."""
 _LOGGER = "opscore.telemetry"
 
 Mark = Callable[[], object]
@@ -59,6 +61,7 @@ class Pipeline(logging.Handler):
         self._takers: tuple[Taker, ...] = ()
         self._longest = longest_queue
         self._queue: queue.SimpleQueue[Union[Taken, Mark, None]] = queue.SimpleQueue()
+        self._hurry = threading.Event()
         self._lost = 0
         self._lost_said = 0
         self._closed = False
@@ -80,18 +83,24 @@ class Pipeline(logging.Handler):
             self._lost += 1
             return
         try:
-            self._queue.put(take(record))
-        except Exception:  # noqa: BLE001 - the promise of logging: whoever logs is not disturbed
-            self.handleError(record)
+            taken = take(record)
+        except Exception as error:  # noqa: BLE001 - the promise of logging: whoever logs is not disturbed
+            # Not handleError(): that waits for standard error, and shows what may be secret.
+            taken = not_taken(record, error)
+        self._queue.put(taken)
 
     def after_all(self, mark: Mark) -> None:
         """Have ``mark`` called, in the logs' thread, when all that was logged before has been handed to the takers."""
+        self._put(mark)
+
+    def _put(self, mark: Optional[Mark]) -> None:
         self._queue.put(mark)
+        self._hurry.set()
 
     @property
-    def lost(self) -> int:
-        """Records that were dropped because they came too fast."""
-        return self._lost
+    def lost(self) -> Mapping[str, int]:
+        """How many were dropped so far, by where there was no room: in the queue, or in the outlet's backlog."""
+        return {"queue": self._lost, "output": 0 if self.outlet is None else self.outlet.lost}
 
     # -- takers --------------------------------------------------------------------------------
 
@@ -110,7 +119,7 @@ class Pipeline(logging.Handler):
         done = threading.Event()
         if not self._thread.is_alive() or threading.current_thread() is self._thread:
             return
-        self._queue.put(done.set)
+        self._put(done.set)
         if done.wait(_FLUSH_LIMIT) and self.outlet is not None:
             self.outlet.flush()
 
@@ -120,7 +129,7 @@ class Pipeline(logging.Handler):
             return
         self.flush()
         self._closed = True
-        self._queue.put(None)
+        self._put(None)
         if self.outlet is not None:
             self.outlet.close()
         super().close()
@@ -130,12 +139,12 @@ class Pipeline(logging.Handler):
     def _work(self) -> None:
         while True:
             batch, marks, goes_on = self._next()
-            lines = [line for line in map(self._line, batch) if line is not None]
+            lines = list(map(self._line, batch))
             if self._lost > self._lost_said:
                 lost, self._lost_said = self._lost - self._lost_said, self._lost
                 lines.append(_said(lost))
             for taker in self._takers if lines else ():
-                taker.take(lines)
+                self._hand(taker, lines)
             if lines and self.outlet is not None:
                 self.outlet.put(lines)
             for mark in marks:
@@ -143,10 +152,19 @@ class Pipeline(logging.Handler):
             if not goes_on:
                 return
 
+    def _hand(self, taker: Taker, lines: list[Line]) -> None:
+        try:
+            taker.take(lines)
+        except Exception as error:  # noqa: BLE001 - others are to have their lines; this is told where it can be
+            lines.append(_not_shown(time.time(), logging.ERROR, _LOGGER, error))
+
     def _next(self) -> tuple[list[Taken], list[Mark], bool]:
         """What waits, up to a mark: it is called after all before it, and before all after it."""
         batch: list[Taken] = []
         found = self._queue.get()
+        if self._queue.qsize() < _MOST_AT_ONCE and not callable(found):
+            self._hurry.wait(_GATHER)
+        self._hurry.clear()
         while True:
             if found is None:
                 return batch, [], False
@@ -160,20 +178,26 @@ class Pipeline(logging.Handler):
             except queue.Empty:
                 return batch, [], True
 
-    def _line(self, taken: Taken) -> Optional[Line]:
+    def _line(self, taken: Taken) -> Line:
         try:
             return work_out(taken, self.secrets)
         except Exception as error:  # noqa: BLE001 - one odd record must not end the log
-            return Line(
-                round(taken.created * 1_000_000), taken.level, taken.level_name, taken.logger, "logs.not_shown",
-                f"A line of the log could not be shown: {type(error).__name__}.", {}, {},
-            )  # fmt: skip
+            return _not_shown(taken.created, taken.level, taken.logger, error)
 
 
 def _said(lost: int) -> Line:
-    text = f"{lost} lines of the log were lost here: they came faster than they could be written."
-    now = round(time.time() * 1_000_000)
-    return Line(now, logging.WARNING, "WARNING", _LOGGER, "logs.dropped", text, {}, {"lost": lost})
+    facts = {"lost": lost}
+    return _own(time.time(), logging.WARNING, _LOGGER, "logs.dropped", facts)
+
+
+def _not_shown(created: float, level: int, logger: str, error: Exception) -> Line:
+    return _own(created, level, logger, "logs.not_shown", {"reason": type(error).__name__})
+
+
+def _own(created: float, level: int, logger: str, event: str, facts: dict[str, Any]) -> Line:
+    """A line that no record was made for."""
+    at, name = round(created * 1_000_000), logging.getLevelName(level)
+    return Line(at, level, name, logger, event, sentence(event, facts), {}, facts)
 
 
 class Outlet:
@@ -194,6 +218,7 @@ class Outlet:
         self._backlog: deque[bytes] = deque()
         self._size = 0
         self._lost = 0
+        self._lost_said = 0
         self._written = 0
         self._is_closing = False
         self._is_busy = False
@@ -203,11 +228,10 @@ class Outlet:
 
     def put(self, lines: Sequence[Line]) -> None:
         """Have lines written; never waits."""
-        texts = [self._encoded(line) for line in lines]
+        texts = [self._form(line) for line in lines]
         with self._changed:
-            if self._lost and self._size < self._longest // 2:
-                lost, self._lost = self._lost, 0
-                self._append(self._encoded(_said(lost)))
+            if self._size < self._longest // 2:
+                self._say_lost()
             for text in texts:
                 if self._size + len(text) > self._longest:
                     self._lost += 1
@@ -229,21 +253,26 @@ class Outlet:
     def close(self) -> None:
         """Write what waits, as long as it goes on, and end the thread."""
         with self._changed:
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                self._append(self._encoded(_said(lost)))
-                self._changed.notify_all()
+            self._say_lost()
+            self._changed.notify_all()
         self.flush()
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
 
+    @property
+    def lost(self) -> int:
+        """Lines that were dropped so far."""
+        return self._lost
+
+    def _say_lost(self) -> None:
+        lost, self._lost_said = self._lost - self._lost_said, self._lost
+        if lost:
+            self._append(self._form(_said(lost)))
+
     def _append(self, text: bytes) -> None:
         self._backlog.append(text)
         self._size += len(text)
-
-    def _encoded(self, line: Line) -> bytes:
-        return (self._form(line) + "\n").encode("utf-8", "backslashreplace")
 
     def _work(self) -> None:
         while True:

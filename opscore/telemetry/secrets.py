@@ -40,9 +40,7 @@ _HINTS = (
     "sk_ops_", "bearer", "basic", "authorization", "key", "token", "secret", "passw", "cookie", "signature",
     "credential", "://",
 )  # fmt: skip
-_NAMED = (
-    r"authorization|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|token|secret|passw(?:or)?d|signature|credentials?"
-)
+_NAMED = r"authorization|(?:api|access|private)[-_ ]?key|token|secret|passw(?:or)?d|signature|credentials?|cookie"
 _THEN = r"(?:\\{0,3}[\"'])?\s{0,3}[:=]\s{0,3}"
 _BARE = r"[^\s\"'\\&,;<>(){}\[\]]{6,}"
 _LOOKS = (
@@ -129,7 +127,14 @@ class Secrets:
 
     def is_clean(self, text: str) -> bool:
         """Whether :meth:`mask` would leave a text as it is, for all that a quick look shows."""
-        return not self._is_hinted(text) and not any(True for _ in self._met(text))
+        if self._is_hinted(text):
+            return False
+        if len(self._spellings) > _FEW:
+            return not any(True for _ in self._met(text))
+        for spelling in self._spellings:  # noqa: SIM110 - this is looked at for every line: a generator costs
+            if spelling in text:
+                return False
+        return True
 
     def masked(self, value: Any) -> Any:
         """Plain data without secrets: in its texts, in its keys, and under names that say so."""
@@ -146,7 +151,10 @@ class Secrets:
 
     def _is_hinted(self, text: str) -> bool:
         low = text.lower()
-        return any(hint in low for hint in _HINTS)
+        for hint in _HINTS:  # noqa: SIM110 - as above
+            if hint in low:
+                return True
+        return False
 
     def _met(self, text: str) -> Iterator[str]:
         if len(self._spellings) <= _FEW:

@@ -68,6 +68,13 @@ SENTENCES: Mapping[str, str] = {
     "pruner.pruned": "Old history was deleted.",
     "pruner.store_failed": "Old history could not be deleted: {reason}",
     "observer.failed": "An observer of the engine has failed: {reason}",
+    # events, metrics and traces
+    "feed.store_failed": "New events could not be read for their readers, and will be: {reason}",
+    "metrics.store_failed": "A scrape of the metrics went without the store: {reason}",
+    "metrics.sizes_failed": "The sizes of the database could not be looked at: {reason}",
+    "traces.failed": "A span could not be made: {reason}",
+    "traces.not_installed": "{reason}",
+    "traces.not_flushed": "{reason}",
     # protocols and discovery
     "protocol.failed": "A call has failed inside Ops-Core: {reason}",
     "spine.call_failed": "A call has failed inside Ops-Core: {reason}",
@@ -84,7 +91,7 @@ SENTENCES: Mapping[str, str] = {
     "logs.dropped": "{lost} lines of the log were lost here: they came faster than they could be written.",
     "logs.not_kept": "Lines of the log cannot be kept in the store now: {reason}",
     "logs.not_pruned": "Old lines of the log could not be deleted from the store: {reason}",
-    "logs.not_shown": "A line of the log could not be shown.",
+    "logs.not_shown": "A line of the log could not be shown or handed on: {reason}",
     "logs.lost": "{lost} lines of the log were not kept in the store.",
 }
 

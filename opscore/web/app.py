@@ -6,11 +6,12 @@ from typing import AsyncContextManager, AsyncIterator, Callable
 
 from aiohttp import web
 
+from opscore.domain.ports import WebMetrics
 from opscore.operations import Operations
 from opscore.web import docs
 from opscore.web.api import add_api
 from opscore.web.bodies import Bodies
-from opscore.web.config import BODIES, CONFIG, FRAMES, OPERATIONS, RATE_LIMIT, STREAMS, WebConfig
+from opscore.web.config import BODIES, CONFIG, FRAMES, METRICS, OPERATIONS, RATE_LIMIT, STREAMS, TRACER, WebConfig
 from opscore.web.dashboard import add_dashboard
 from opscore.web.limits import RateLimit
 from opscore.web.middlewares import guarded
@@ -20,17 +21,22 @@ from opscore.web.streams import Frames, Streams
 __all__ = ["WebConfig", "make_app"]
 
 
-def make_app(config: WebConfig, running: Callable[[], AsyncContextManager[Operations]]) -> web.Application:
+def make_app(
+    config: WebConfig, running: Callable[[], AsyncContextManager[Operations]], metrics: WebMetrics
+) -> web.Application:
     """The application.
 
     Args:
         config: Settings of the web server.
         running: Opens the operations when the application starts; they close with it.
+        metrics: Told of requests, and asked by whoever scrapes.
     """
     app = web.Application(middlewares=[guarded], client_max_size=config.max_request_bytes)
     app[CONFIG] = config
     app[BODIES] = Bodies(config.body_timeout, config.max_request_bytes)
     app[RATE_LIMIT] = RateLimit(config.rate_limit)
+    app[TRACER] = None
+    app[METRICS] = metrics
     app[STREAMS] = Streams(config.max_streams)
     app[FRAMES] = Frames()
 

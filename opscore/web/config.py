@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, Optional
 
 import attrs
 from aiohttp import web
 
 from opscore.domain.instants import Seconds
+from opscore.domain.ports import Tracer, WebMetrics
 from opscore.operations import Operations
 from opscore.web.bodies import Bodies
 from opscore.web.limits import RateLimit
@@ -35,4 +36,7 @@ BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 RATE_LIMIT: web.AppKey[RateLimit] = web.AppKey("rate_limit", RateLimit)
 STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
 FRAMES: web.AppKey[Frames] = web.AppKey("frames", Frames)
+TRACER: web.AppKey[Optional[Tracer]] = web.AppKey("tracer", object)  # type: ignore[arg-type]
+"""Is told of every request, where there is one."""
+METRICS: web.AppKey[WebMetrics] = web.AppKey("metrics")
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)

@@ -53,7 +53,7 @@ def status_of(error: e.OpsCoreError) -> int:
 
 
 def answer_error(
-    error: e.OpsCoreError, request_id: str, discretion: Callable[[str], str] = lambda text: text
+    error: e.OpsCoreError, request_id: str, trace_id: str, discretion: Callable[[str], str] = lambda text: text
 ) -> web.Response:
     """The answer for one of our errors; ``discretion`` masks what is secret in what it says."""
     status = status_of(error)
@@ -63,10 +63,10 @@ def answer_error(
     if status in (429, 503):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or _DEFAULT_RETRY_AFTER)))
     details = {name: [discretion(text) for text in texts] for name, texts in error.details.items()}
-    return problem(status, error.error_code, discretion(error.message), request_id, details, headers)
+    return problem(status, error.error_code, discretion(error.message), request_id, trace_id, details, headers)
 
 
-def answer_http(error: web.HTTPException, request_id: str) -> web.Response:
+def answer_http(error: web.HTTPException, request_id: str, trace_id: str) -> web.Response:
     """The answer for an error that aiohttp itself raised: no such route, not that method, too large."""
     phrase = http.HTTPStatus(error.status).phrase
     detail = {
@@ -76,7 +76,7 @@ def answer_http(error: web.HTTPException, request_id: str) -> web.Response:
     }.get(error.status, phrase)
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     code = _CODES.get(error.status, phrase.upper().replace(" ", "_"))
-    return problem(error.status, code, detail, request_id, {}, headers)
+    return problem(error.status, code, detail, request_id, trace_id, {}, headers)
 
 
 def problem(
@@ -84,6 +84,7 @@ def problem(
     code: str,
     detail: str,
     request_id: str,
+    trace_id: str,
     details: Optional[Mapping[str, list[str]]] = None,
     headers: Optional[Mapping[str, str]] = None,
 ) -> web.Response:
@@ -97,6 +98,7 @@ def problem(
         "error_code": code,
         "details": details or {},
         "request_id": request_id,
+        "trace_id": trace_id,
     }
     return web.Response(
         status=status, body=orjson.dumps(body), content_type="application/problem+json", headers=headers

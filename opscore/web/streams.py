@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 EVENT_STREAM = "text/event-stream"
 # Typed keys are younger than the oldest aiohttp we run on.
 REQUEST_ID: Any = web.RequestKey("opscore_request_id", str) if hasattr(web, "RequestKey") else "opscore_request_id"
+TRACE_ID: Any = web.RequestKey("opscore_trace_id", str) if hasattr(web, "RequestKey") else "opscore_trace_id"
 
 _FAREWELL: Seconds = 0.5
 _RETRY_AFTER: Seconds = 5.0
@@ -134,6 +135,7 @@ class Stream:
             "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",
             "X-Request-ID": request[REQUEST_ID],
+            "X-Trace-ID": request[TRACE_ID],
         }
         self.response = web.StreamResponse(headers=headers)
         self.response.force_close()

@@ -113,6 +113,7 @@ class Agent:
         """Listen on a free port."""
         app = web.Application()
         app.router.add_post("/execute", self._execute)
+        app.router.add_get("/health", self._health)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -129,6 +130,9 @@ class Agent:
         for execution_id, node_id, key, _ in self.calls:
             found[execution_id, node_id].add(key)
         return found
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "healthy"})
 
     async def _execute(self, request: web.Request) -> web.Response:
         when = time.monotonic()

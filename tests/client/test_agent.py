@@ -94,10 +94,10 @@ async def test_a_handler_of_two_arguments_gets_the_call() -> None:
     async def note(_: dict[str, Any], call: Call) -> None:
         seen.append(call)
 
-    headers = {"Idempotency-Key": "e1:n1", "X-OpsCore-Attempt": "3", "traceparent": "00-ab-cd-01"}
+    headers = {"Idempotency-Key": "e1:n1", "X-OpsCore-Attempt": "3", "traceparent": "00-ab-cd-01", "tracestate": "v=1"}
     async with calling(agent_of(note)) as client, client.post("/execute", json=CALL, headers=headers) as answer:
         assert (await answer.json())["output"] == {}
-    expected = Call("e1", "n1", {"name": "Ada"}, {"tone": "warm"}, 3, "e1:n1", "00-ab-cd-01")
+    expected = Call("e1", "n1", {"name": "Ada"}, {"tone": "warm"}, 3, "e1:n1", "00-ab-cd-01", "v=1")
     assert seen == [expected]
     with pytest.raises(AttributeError):
         seen[0].attempt = 4  # type: ignore[misc]

@@ -60,6 +60,24 @@ WRONG: list[tuple[str, Call, str]] = [
     ("scopes", lambda c: c.create_key("k", ["all"]), "read, write, admin"),
     ("name", lambda c: c.create_key(""), "not empty"),
     ("key_id", lambda c: c.revoke_key(""), "not empty"),
+    ("execution_ids", lambda c: c.cancel_executions([]), "1 to 500 ids"),
+    ("execution_ids", lambda c: c.cancel_executions("0190"), "1 to 500 ids"),
+    ("execution_ids", lambda c: c.cancel_executions(["e"] * 501), "1 to 500 ids"),
+    ("execution_ids", lambda c: c.cancel_executions(["a/b"]), "letters"),
+    ("q", lambda c: c.list_executions(q=" "), "not empty"),  # type: ignore[arg-type,return-value]
+    ("agent_id", lambda c: c.list_events(agent_id="a b"), "letters"),  # type: ignore[arg-type,return-value]
+    ("types", lambda c: c.list_events(types=["node.failed", ""]), "not empty"),  # type: ignore[arg-type,return-value]
+    ("after", lambda c: c.list_events(after=-1), "from 0"),  # type: ignore[arg-type,return-value]
+    ("after", lambda c: c.stream_all_events(after=-1), "from 0"),  # type: ignore[arg-type,return-value]
+    ("level", lambda c: c.list_logs(level="loud"), "debug, info"),  # type: ignore[arg-type,return-value]
+    ("limit", lambda c: c.list_logs(limit=501), "1 to 500"),  # type: ignore[arg-type,return-value]
+    ("node_id", lambda c: c.stream_logs(node_id="a b"), "letters"),  # type: ignore[arg-type,return-value]
+    ("trace_id", lambda c: c.stream_logs(trace_id=""), "not empty"),  # type: ignore[arg-type,return-value]
+    ("window", lambda c: c.get_overview(0), "from 1"),
+    ("execution_id", lambda c: c.explain_execution(""), "letters"),
+    ("by", lambda c: c.get_performance("day"), "agent, flow, node"),
+    ("window", lambda c: c.get_performance(window=1.5), "whole number"),  # type: ignore[arg-type]
+    ("flow_id", lambda c: c.get_flow_graph("a b"), "letters"),
 ]
 
 

@@ -21,6 +21,7 @@ ConnectionError OpsCoreClientSync SyncEventStream SyncPages
 Event EventStream Execution ExecutionError ExecutionPage ExecutionResults Flow InsufficientCreditsError Message
 NetworkError NodeResult NotFoundError OpsCoreApiError OpsCoreClientAsync OpsCoreConfigurationError
 OpsCoreConnectionError OpsCoreSDKError OpsCoreTimeoutError Pages PermissionDeniedError RateLimitError RawResponse
+Explanation Feed FeedEvent LogEntry Overview SyncFeed
 ServerError Session TimeoutError ValidationError __version__
 """
 
@@ -31,6 +32,7 @@ METHODS = {
 __init__ (base_url=None, api_key=None, timeout=30.0, max_retries=3, debug=False, *, total_timeout=120.0, headers=None,
     on_request=None, on_response=None, on_retry=None, clock=None)
 cancel_execution (execution_id, reason=None, *, timeout=None)
+cancel_executions (execution_ids, reason=None, *, timeout=None)
 close ()
 complete_task (task_id, status='success', output=None, error=None, *, timeout=None)
 create_agent (agent_id, endpoint=None, *, name=None, description=None, protocol=None, capabilities=None,
@@ -43,27 +45,37 @@ execute_and_wait (flow_id, input_data=None, metadata=None, timeout=300.0, interv
     flow_version=None, user_id=None, idempotency_key=None, raise_on_failure=False)
 execute_flow (flow_id, input_data=None, metadata=None, *, priority=None, timeout=None, flow_version=None,
     user_id=None, idempotency_key=None, wait=None, request_timeout=None)
+explain_execution (execution_id, *, timeout=None)
 get_agent (agent_id, *, timeout=None)
 get_agent_history (agent_id, *, limit=None, cursor=None, timeout=None)
 get_execution (execution_id, *, wait=None, timeout=None)
 get_execution_events (execution_id, *, after=0, limit=None, timeout=None)
 get_execution_results (execution_id, *, timeout=None)
 get_flow (flow_id, version=None, *, timeout=None)
+get_flow_graph (flow_id, version=None, *, timeout=None)
 get_message (message_id, *, timeout=None)
 get_metrics (*, timeout=None)
+get_overview (window=None, *, timeout=None)
+get_performance (by=None, *, agent_id=None, flow_id=None, window=None, limit=None, timeout=None)
 get_session (session_id, *, timeout=None)
 get_state (agent_id, *, timeout=None)
 get_status (*, timeout=None)
 health_check (*, timeout=None)
 list_agents (*, state=None, capability=None, active_only=False, timeout=None)
+list_events (*, agent_id=None, flow_id=None, execution_id=None, types=None, after=0, limit=None, timeout=None)
 list_executions (*, flow_id=None, status=None, agent_id=None, created_after=None, created_before=None, metadata=None,
-    limit=None, cursor=None, offset=None, timeout=None)
+    q=None, limit=None, cursor=None, offset=None, timeout=None)
 list_flow_versions (flow_id, *, timeout=None)
 list_flows (*, timeout=None)
 list_keys (*, timeout=None)
+list_logs (*, level=None, agent_id=None, execution_id=None, flow_id=None, node_id=None, error_code=None, trace_id=None,
+    request_id=None, since=None, until=None, q=None, limit=None, cursor=None, timeout=None)
 list_messages (execution_id, *, timeout=None)
 revoke_key (key_id, *, timeout=None)
+stream_all_events (*, agent_id=None, flow_id=None, execution_id=None, types=None, after=None)
 stream_events (execution_id, *, after=0)
+stream_logs (*, level=None, agent_id=None, execution_id=None, flow_id=None, node_id=None, error_code=None,
+    trace_id=None, request_id=None, since=None, q=None, after=None)
 test_agent (endpoint, protocol=None, *, timeout=None)
 trigger_workflow (agent_id, workflow_definition_id=None, initial_payload=None, *, workflow_definition=None,
     idempotency_key=None, timeout=None)
@@ -72,6 +84,7 @@ update_state (agent_id, state, details=None, *, timestamp=None, timeout=None)
 validate_flow (definition, *, timeout=None)
 wait_for_execution (execution_id, timeout=300.0, interval=2.0, *, raise_on_failure=False)
 wait_for_session (session_id, timeout=300.0, interval=2.0, *, raise_on_failure=False)
+whoami (*, timeout=None)
 with_options (*, timeout=None, max_retries=None, total_timeout=None, api_key=None, headers=None)
 with_raw_response -> property
 """,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CLIENT = Path(__file__).parents[2] / "client"
 CHANGED_RETURNS = {"Pages[ExecutionPage, Execution]": "SyncPages[ExecutionPage, Execution]"}
+for pages in ("Pages[FeedPage, FeedEvent]", "Pages[LogPage, LogEntry]", "Feed[FeedEvent]", "Feed[LogEntry]"):
+    CHANGED_RETURNS[pages] = f"Sync{pages}"
 CHANGED_RETURNS["EventStream"] = "SyncEventStream"
 CHANGED_RETURNS["RawMethods"] = "SyncRawMethods"
 

@@ -120,13 +120,15 @@ def refusal(status: int, body: bytes, **headers: str) -> Any:
 
 
 def test_a_problem_is_read_whole() -> None:
-    """Sentence, code, fields, request id and delay are the server's."""
+    """Sentence, code, fields, request id, trace and delay are the server's."""
     body = {
-        "detail": "No.", "error_code": "INVALID_FLOW", "details": {"nodes": ["Bad.", 1], "x": "y"}, "request_id": "r",
+        "detail": "No.", "error_code": "INVALID_FLOW", "details": {"nodes": ["Bad.", 1], "x": "y"},
+        "request_id": "r", "trace_id": "t",
     }  # fmt: skip
     error = refusal(400, orjson.dumps(body), Retry_After="3")
     assert type(error) is errors.ValidationError
     assert (error.detail, error.error_code, error.request_id, error.retry_after) == ("No.", "INVALID_FLOW", "r", 3)
+    assert error.trace_id == "t"
     assert error.details == {"nodes": ["Bad.", "1"], "x": "y"}
     assert error.field_errors == {"nodes": ["Bad.", "1"]}
     assert error.response_body is None

@@ -18,7 +18,7 @@ from opscore.domain.agents import AgentSpec, AgentState, Report
 from opscore.domain.calls import Answered, Call, Deferred, Outcome, Probe, Reply
 from opscore.domain.errors import StoreFull
 from opscore.domain.executions import Execution, Unit
-from opscore.domain.ports import Directory, Observer
+from opscore.domain.ports import Directory, Observer, Tracer
 from opscore.engine import Engine, FleetLimits, Limits, open_engine
 from opscore.operations import Agents, Executions, Flows
 from opscore.operations.executions import Start
@@ -60,6 +60,11 @@ class VirtualClock:
         heapq.heappush(self._timers, (self._seconds + delay, next(self._order), timer))
         return timer
 
+    @property
+    def timers(self) -> int:
+        """How many calls are to come."""
+        return sum(timer.callback is not None for _, _, timer in self._timers)
+
     def chance(self) -> float:
         return 1.0
 
@@ -74,6 +79,16 @@ class VirtualClock:
             if timer.callback is not None:
                 timer.callback()
         self._seconds = end
+
+    def stall(self, seconds: float) -> None:
+        """Let time pass in which nothing is called; what fell due is called at its end."""
+        self._seconds += seconds
+        due = [entry for entry in self._timers if entry[0] <= self._seconds]
+        self._timers = [entry for entry in self._timers if entry[0] > self._seconds]
+        heapq.heapify(self._timers)
+        for _, _, timer in sorted(due):
+            if timer.callback is not None:
+                timer.callback()
 
 
 class Script:
@@ -269,6 +284,7 @@ async def bench(
     clock: Optional[VirtualClock] = None,
     directory: Optional[Directory] = None,
     observers: Sequence[Observer] = (),
+    tracer: Optional[Tracer] = None,
     **limits: Any,
 ) -> AsyncIterator[Bench]:
     """An engine at work; stopped without a drain at the end."""
@@ -285,7 +301,7 @@ async def bench(
     async with open_store(path, now=clock.now(), timeout=30, on_fatal=print) as store:
         store.__class__ = FullOnce
         assert isinstance(store, FullOnce)
-        async with open_engine(store, protocols, clock, Limits(**chosen), directory, observers) as engine:
+        async with open_engine(store, protocols, clock, Limits(**chosen), directory, observers, tracer) as engine:
             flows = Flows(store, clock)
             agents = Agents(store, engine, protocols, clock)
             executions = Executions(store, engine, flows, clock, 86_400.0)

@@ -16,6 +16,7 @@ from opscore.domain.executions import (
     StepFailed,
     StepStarted,
     StepWaits,
+    Timing,
     Unit,
 )
 from opscore.domain.instants import SECOND, Instant
@@ -148,10 +149,11 @@ async def test_a_sample_has_what_ended_since(store: SqlStore) -> None:
         StepWaits("m", "b", "slot", 0, 0, is_new=True, is_exit=True),
     )  # fmt: skip
     await store.commit(Unit(new.execution_id, 0, at(2), changes))
-    await store.commit(Unit(new.execution_id, 4, at(70), (StepCompleted("n", "a", 1, "{}"),)))
+    done = StepCompleted("n", "a", 1, "{}", timing=Timing(1_000, 2_000, 3_000))
+    await store.commit(Unit(new.execution_id, 4, at(70), (done,)))
     found = await store.sample(SampleQuery(at(50)))
-    assert [(step.flow_id, step.is_failed, step.timing.call_ms) for step in found.steps] == [
-        ("g", False, 68_000.0), ("f", True, 59_000.0),
+    assert [(step.flow_id, step.is_failed, step.timing.call_us) for step in found.steps] == [
+        ("g", False, 2_000), ("f", True, None),
     ]  # fmt: skip
     assert [(run.flow_id, run.is_failed, run.execution_ms) for run in found.executions] == [("f", True, 59_000.0)]
     assert not found.is_partial

@@ -458,6 +458,9 @@ TABLE = [
 ]  # fmt: skip
 
 
+PROBLEM = ("type", "title", "status", "detail", "message", "error_code", "details")
+
+
 async def _send(client: TestClient, bad: Bad, prefix: str = "") -> tuple[int, dict[str, Any], Any]:
     headers = dict(bad.headers or {})
     data = bad.body
@@ -485,11 +488,12 @@ async def test_every_bad_input_is_refused_as_documented() -> None:
         for bad in TABLE:
             for prefix in ("",) if bad.path.startswith(("/v1/", "/api/")) else ("", "/api/v1"):
                 status, body, headers = await _send(client, bad, prefix)
-                shape = {"type", "title", "status", "detail", "message", "error_code", "details", "request_id"}
+                shape = {*PROBLEM, "request_id", "trace_id"}
                 if (status, body.get("error_code")) != (bad.status, bad.code) or body.keys() != shape:
                     wrong.append((prefix + bad.name, status, body))
                 assert headers["Content-Type"].startswith("application/problem+json"), bad.name
                 assert headers["X-Request-ID"] == body["request_id"]
+                assert headers["X-Trace-ID"] == body["trace_id"]
                 assert ("Allow" in headers) == (status == 405), bad.name
         assert not wrong
         for listed, count in (("agents", 1), ("flows", 1), ("executions", 0)):

@@ -3,10 +3,10 @@
 -- name: insert_execution
 INSERT INTO executions (
     execution_id, flow_id, flow_version, status, priority, last_seq,
-    created_at, updated_at, started_at, deadline_at, user_id, agent_id, metadata
+    created_at, updated_at, started_at, deadline_at, user_id, agent_id, metadata, trace_context
 ) VALUES (
     :execution_id, :flow_id, :flow_version, :status, :priority, :last_seq,
-    :created_at, :created_at, :started_at, :deadline_at, :user_id, :agent_id, :metadata
+    :created_at, :created_at, :started_at, :deadline_at, :user_id, :agent_id, :metadata, :trace_context
 );
 
 -- name: insert_input
@@ -64,14 +64,16 @@ WHERE execution_id = :execution_id AND node_id = :node_id
 -- name: complete_step
 UPDATE steps
 SET status = 'completed', output = :output, completed_at = :at, error_code = :error_code,
-    error_message = :error_message, waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
+    error_message = :error_message, queue_us = :queue_us, call_us = :call_us, commit_us = :commit_us,
+    waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
 WHERE execution_id = :execution_id AND node_id = :node_id
     AND status IN ('running', 'waiting') AND attempt = :attempt;
 
 -- name: fail_step
 UPDATE steps
 SET status = 'failed', failures = :failures, completed_at = :at, error_code = :error_code,
-    error_message = :error_message, waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
+    error_message = :error_message, queue_us = :queue_us, call_us = :call_us, commit_us = :commit_us,
+    waiting_for = NULL, waiting_since = NULL, waiting_until = NULL, waiting_detail = NULL
 WHERE execution_id = :execution_id AND node_id = :node_id
     AND status IN ('running', 'waiting') AND attempt = :attempt;
 
@@ -123,7 +125,8 @@ WHERE idempotency_key = :key AND expires_at > :now;
 -- name: execution
 SELECT e.execution_id, e.flow_id, e.flow_version, e.status, e.priority, e.last_seq,
     e.created_at, e.updated_at, e.started_at, e.completed_at, e.deadline_at,
-    e.error_code, e.error_message, e.user_id, e.agent_id, e.metadata, i.body
+    e.error_code, e.error_message, e.user_id, e.agent_id, e.metadata, i.body,
+    e.trace_context
 FROM executions e JOIN execution_inputs i ON i.execution_id = e.execution_id
 WHERE e.execution_id = :execution_id;
 
@@ -149,7 +152,8 @@ SELECT output FROM steps WHERE execution_id = :execution_id AND node_id = :node_
 
 -- name: steps
 SELECT execution_id, node_id, agent_id, status, attempt, failures, created_at, started_at, completed_at,
-    waiting_for, waiting_since, waiting_until, output, error_code, error_message, waiting_detail
+    waiting_for, waiting_since, waiting_until, output, error_code, error_message, waiting_detail,
+    queue_us, call_us, commit_us
 FROM steps WHERE execution_id = :execution_id ORDER BY created_at, node_id;
 
 -- name: execution_status
@@ -161,12 +165,12 @@ WHERE execution_id = :execution_id AND seq > :after ORDER BY seq LIMIT :limit;
 
 -- name: open_execution
 SELECT execution_id, flow_id, flow_version, status, priority, last_seq,
-    created_at, updated_at, started_at, completed_at, deadline_at, agent_id
+    created_at, updated_at, started_at, completed_at, deadline_at, agent_id, trace_context
 FROM executions WHERE execution_id = :execution_id AND status IN ('pending', 'running', 'paused');
 
 -- name: open_executions
 SELECT execution_id, flow_id, flow_version, status, priority, last_seq,
-    created_at, updated_at, started_at, completed_at, deadline_at, agent_id
+    created_at, updated_at, started_at, completed_at, deadline_at, agent_id, trace_context
 FROM executions WHERE status = 'running' AND execution_id > :after
 ORDER BY execution_id LIMIT :limit;
 
@@ -190,6 +194,10 @@ SELECT status, COUNT(*) FROM executions WHERE status IN ('pending', 'running', '
 
 -- name: totals
 SELECT status, executions, seconds FROM totals;
+
+-- name: oldest_pending
+-- Ids rise with the time they are made at, and executions_by_status has them in order.
+SELECT created_at FROM executions WHERE status = 'pending' ORDER BY execution_id LIMIT 1;
 
 -- name: last_created
 SELECT created_at FROM executions ORDER BY execution_id DESC LIMIT 1;
@@ -250,7 +258,7 @@ SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
 WHERE flow_id = :flow_id ORDER BY execution_id DESC LIMIT :limit;
 
 -- name: sampled_steps
-SELECT node_id, agent_id, attempt, status, error_code, created_at, started_at, completed_at FROM steps
+SELECT node_id, agent_id, attempt, status, error_code, queue_us, call_us, commit_us FROM steps
 WHERE execution_id = :execution_id AND completed_at >= :since AND status IN ('completed', 'failed')
     AND (:agent_id IS NULL OR agent_id = :agent_id);
 

@@ -45,6 +45,7 @@ class ExecutionSchema(Schema):
     updated_at = fields.String(required=True)
     completed_at = nullable(fields.String(required=True))
     execution_time = nullable(fields.Float(required=True))
+    trace_id = fields.String(required=True)
     truncated = fields.List(fields.String())
 
 
@@ -59,6 +60,7 @@ class StartedSchema(Schema):
     result = nullable(fields.Dict(required=True))
     error = nullable(fields.String(required=True))
     execution_time = nullable(fields.Float(required=True))
+    trace_id = fields.String(required=True)
 
 
 class ExecutionsSchema(Schema):
@@ -69,6 +71,14 @@ class ExecutionsSchema(Schema):
     limit = fields.Integer(required=True)
     offset = fields.Integer(required=True)
     next_cursor = nullable(fields.String(required=True))
+
+
+class TimingSchema(Schema):
+    """Where the time of a step's last attempt went; unknown before the step has ended."""
+
+    queue_ms = nullable(fields.Float(required=True))
+    call_ms = nullable(fields.Float(required=True))
+    commit_ms = nullable(fields.Float(required=True))
 
 
 class NodeResultSchema(Schema):
@@ -85,6 +95,7 @@ class NodeResultSchema(Schema):
     error_message = nullable(fields.String(required=True))
     error_code = nullable(fields.String(required=True))
     execution_time_ms = nullable(fields.Float(required=True))
+    timing = fields.Nested(TimingSchema, required=True)
     created_at = fields.String(required=True)
     started_at = nullable(fields.String(required=True))
     completed_at = nullable(fields.String(required=True))
@@ -420,3 +431,4 @@ class ProblemSchema(Schema):
     error_code = fields.String(required=True)
     details = fields.Dict(required=True)
     request_id = fields.String(required=True)
+    trace_id = fields.String(required=True)

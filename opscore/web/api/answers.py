@@ -52,6 +52,7 @@ def started(execution: NewExecution) -> Json:
         "result": None,
         "error": None,
         "execution_time": None,
+        "trace_id": execution.trace_id,
     }
 
 
@@ -67,6 +68,7 @@ def waited(execution: Execution) -> Json:
         "error": execution.error_message,
         "error_code": execution.error_code,
         "execution_time": execution.seconds,
+        "trace_id": execution.trace_id,
     }
 
 
@@ -98,6 +100,7 @@ def execution(found: Execution) -> Json:
         "updated_at": show(found.updated_at),
         "completed_at": show(found.completed_at),
         "execution_time": found.seconds,
+        "trace_id": found.trace_id,
     }
 
 
@@ -150,10 +153,19 @@ def node_result(result: NodeResult) -> Json:
         "error_message": step.error_message,
         "error_code": step.error_code,
         "execution_time_ms": spent,
+        "timing": {
+            "queue_ms": _milliseconds(step.queue_us),
+            "call_ms": _milliseconds(step.call_us),
+            "commit_ms": _milliseconds(step.commit_us),
+        },
         "created_at": show(step.created_at),
         "started_at": show(step.started_at),
         "completed_at": show(step.completed_at),
     }
+
+
+def _milliseconds(microseconds: Optional[int]) -> Optional[float]:
+    return None if microseconds is None else microseconds / 1000
 
 
 def message(found: Message) -> Json:

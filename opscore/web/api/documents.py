@@ -61,3 +61,9 @@ def query(name: str, kind: str, text: str, **schema: Any) -> dict[str, Any]:
 def header(name: str, text: str, **schema: Any) -> dict[str, Any]:
     """A request header."""
     return {"in": "header", "name": name, "description": text, "schema": {"type": "string", **schema}}
+
+
+TRACE_HEADERS = (
+    header("traceparent", "the caller's span (W3C Trace Context): the execution joins its trace"),
+    header("tracestate", "what other tracing systems want to find again; passed on to the agents"),
+)

@@ -11,10 +11,10 @@ from opscore.domain.agents import is_id
 from opscore.domain.executions import EXECUTION_STATUSES
 from opscore.operations.executions import LONGEST_WAIT, Start
 from opscore.web.api import answer_schemas, answers, queries, request_schemas
-from opscore.web.api.documents import header, operation, query
+from opscore.web.api.documents import TRACE_HEADERS, header, operation, query
 from opscore.web.auth import API_PREFIX
 from opscore.web.config import BODIES, OPERATIONS
-from opscore.web.middlewares import CALLER
+from opscore.web.middlewares import CALLER, STARTED, TRACE
 
 _START = request_schemas.StartSchema()
 _CANCEL = request_schemas.CancelSchema()
@@ -36,6 +36,7 @@ _WAIT = query("wait", "number", "answer when it has ended, or after so many seco
             maxLength=255,
             pattern="^[ -~]+$",
         ),
+        *TRACE_HEADERS,
         _WAIT,
     ),
     problems=(404, 409),
@@ -46,7 +47,8 @@ async def start_execution(request: web.Request) -> web.Response:
     wait = queries.seconds(request, "wait", LONGEST_WAIT)
     executions = request.app[OPERATIONS].executions
     key = request.headers.get("Idempotency-Key")
-    accepted = await executions.start(Start(**given, idempotency_key=key, caller=request[CALLER]))
+    wanted = Start(**given, idempotency_key=key, caller=request[CALLER], trace=request[TRACE])
+    accepted = request[STARTED] = await executions.start(wanted)
     prefix = API_PREFIX if request.path.startswith(API_PREFIX) else ""
     location = {"Location": f"{prefix}/executions/{accepted.execution_id}"}
     if not wait:

@@ -7,8 +7,7 @@ from aiohttp import web
 from opscore.domain.instants import show
 from opscore.web.api import answer_schemas, answers
 from opscore.web.api.documents import operation
-from opscore.web.config import CONFIG, OPERATIONS, STREAMS
-from opscore.web.metrics import exposition
+from opscore.web.config import CONFIG, METRICS, OPERATIONS, STREAMS
 
 
 def _health(request: web.Request, status: str) -> answers.Json:
@@ -47,13 +46,12 @@ async def status(request: web.Request) -> web.Response:
 
 @operation("system", "Totals, as JSON or for Prometheus", answers={200: answer_schemas.MetricsSchema})
 async def metrics(request: web.Request) -> web.Response:
-    """JSON where it is asked for, Prometheus text otherwise."""
-    overview = request.app[OPERATIONS].overview
-    totals = await overview.totals()
-    if "application/json" in request.headers.get("Accept", ""):
-        return answers.reply(answers.metrics(totals))
-    gauges = {**overview.gauges(), "streams_open": request.app[STREAMS].count}
-    return exposition(totals, gauges, request.app[CONFIG].version)
+    """JSON where it is asked for, otherwise text for Prometheus, or OpenMetrics where that is asked for."""
+    accept = request.headers.get("Accept", "")
+    if "application/json" in accept:
+        return answers.reply(answers.metrics(await request.app[OPERATIONS].overview.totals()))
+    page = await request.app[METRICS].scrape(accept, request.app[STREAMS].count)
+    return web.Response(body=page.body, headers={"Content-Type": page.content_type})
 
 
 async def pointer(request: web.Request) -> web.Response:

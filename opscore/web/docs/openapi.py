@@ -22,8 +22,8 @@ from opscore.web.streams import EVENT_STREAM
 
 _OTHER_KINDS = {
     "/metrics": "text/plain",
-    "/events": EVENT_STREAM,
     "/logs": EVENT_STREAM,
+    "/events": EVENT_STREAM,
     "/executions/{execution_id}/events": EVENT_STREAM,
     "/executions/{execution_id}/stream": EVENT_STREAM,
 }

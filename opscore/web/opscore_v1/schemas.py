@@ -115,4 +115,5 @@ class SessionSchema(Schema):
     result = nullable(fields.Dict(required=True))
     error = nullable(fields.String(required=True))
     errorCode = nullable(fields.String(required=True))
+    traceId = fields.String(required=True)
     tasks = fields.List(fields.Nested(SessionTaskSchema), required=True)

@@ -11,10 +11,10 @@ from opscore.domain.documents import encode_json
 from opscore.domain.instants import show
 from opscore.operations.sessions import Completion, Session, SessionTask, Trigger
 from opscore.web.api import answers
-from opscore.web.api.documents import header, operation
+from opscore.web.api.documents import TRACE_HEADERS, header, operation
 from opscore.web.api.request_schemas import load
 from opscore.web.config import BODIES, OPERATIONS
-from opscore.web.middlewares import CALLER
+from opscore.web.middlewares import CALLER, STARTED, TRACE
 from opscore.web.opscore_v1 import schemas
 
 _TRIGGER = schemas.TriggerSchema()
@@ -35,13 +35,14 @@ _LONGEST_MESSAGE = 1_000
             maxLength=255,
             pattern="^[ -~]+$",
         ),
+        *TRACE_HEADERS,
     ),
     problems=(404, 409),
 )
 async def trigger_workflow(request: web.Request) -> web.Response:
     """202 once it is durable."""
     given = load(_TRIGGER, await request.app[BODIES].json(request))
-    accepted = await request.app[OPERATIONS].sessions.trigger(
+    accepted = request[STARTED] = await request.app[OPERATIONS].sessions.trigger(
         Trigger(
             agent_id=request.match_info["agentId"],
             definition_id=given["workflowDefinitionId"],
@@ -49,6 +50,7 @@ async def trigger_workflow(request: web.Request) -> web.Response:
             payload=given["initialPayload"],
             idempotency_key=request.headers.get("Idempotency-Key"),
             caller=request[CALLER],
+            trace=request[TRACE],
         )
     )
     body = {
@@ -112,6 +114,7 @@ def _session(session: Session) -> dict[str, Any]:
         "result": None if outputs is None else {task: orjson.Fragment(text) for task, text in outputs.items()},
         "error": found.error_message,
         "errorCode": found.error_code,
+        "traceId": found.trace_id,
         "tasks": [_task(task) for task in session.tasks],
     }
 
