@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from conftest import Visit
+from pages import Visit
 from playwright.async_api import Locator, Page, expect
 from stage import Stage
 
