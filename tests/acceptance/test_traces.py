@@ -269,3 +269,21 @@ async def test_variables_that_cannot_work_end_the_start_in_one_line(
     with pytest.raises(AssertionError, match=named):
         await server.start()
     assert "Traceback" not in (tmp_path / "server.log").read_text()
+
+
+async def test_the_log_is_found_by_the_callers_trace(tmp_path: Path) -> None:
+    """What is logged of a run, by the engine and for the request, carries the trace that its caller began."""
+    async with collector() as it, traced_agent(it) as agent:
+        caller, server = Traced("caller", it.url), traced_server(tmp_path, it, OPSCORE_LOG_LEVEL="DEBUG")
+        await server.start()
+        async with Client(server.url) as client:
+            await client.define(agent.url, CHAIN)
+            execution_id, trace_id = await start(client, caller, "chain")
+            await ended(client, execution_id)
+            found: list[dict[str, Any]] = []
+            while not {"request.answered", "execution.completed"} <= {one["event"] for one in found}:
+                _, page = await client.call("GET", f"/logs?trace_id={trace_id}&level=DEBUG&limit=100")
+                found = page["logs"]
+        await sent(server, caller, agent)
+    assert {one["execution_id"] for one in found} <= {execution_id, None}
+    assert {one["trace_id"] for one in found} == {trace_id}

@@ -81,10 +81,10 @@ async def test_what_is_logged_is_kept() -> None:
             "error_code": "X",
             "reason": "no canary-key here",
         }
-        it.log.logger.error("node.failed", extra={**facts, "deep": {"token": "t"}})
+        it.log.logger.error("node.failed", extra={**facts, "node_id": "n", "deep": {"token": "t"}})
         (entry,) = await it.entries()
         (shown,) = it.log.lines
-    assert (entry.level, entry.event, entry.message) == (40, "node.failed", "The node has failed: no *** here")
+    assert (entry.level, entry.event, entry.message) == (40, "node.failed", "Node n has failed: no *** here")
     assert (entry.execution_id, entry.attempt, entry.duration_ms, entry.error_code) == ("e", 2, 1.5, "X")
     assert entry.fields == '{"reason":"no *** here","deep":{"token":"***"}}'
     assert entry.log_id == entry.at == shown.at

@@ -151,13 +151,14 @@ def test_people_can_read_it() -> None:
     """The console's columns stand in line, facts come after the sentence; a trace that says nothing is left out."""
     execution_id = "01a22017-94f6-75bf-92c2-b96c7b3e31a8"
     with collecting(form=PLAIN) as log:
-        extra = {"execution_id": execution_id, "trace_id": execution_id.replace("-", ""), "duration_ms": 12.5}
+        extra: dict[str, Any] = {"flow_id": "f", "execution_id": execution_id}
+        extra.update({"trace_id": execution_id.replace("-", ""), "duration_ms": 12.5})
         log.logger.info("execution.completed", extra=extra)
-        log.logger.error("node.failed", extra={"reason": "no answer", "trace_id": "f" * 32})
+        log.logger.error("node.failed", extra={"node_id": "n", "reason": "no answer", "trace_id": "f" * 32})
         first, second = log.text.split("\n")[:-1]
-    assert first[25:].startswith("INFO     execution.completed    The execution has completed. execution_id=01a2")
+    assert first[25:].startswith("INFO     execution.completed    The execution of f has completed. execution_id=01a2")
     assert first.endswith("duration_ms=12.5")
-    assert second[25:].startswith("ERROR    node.failed            The node has failed: no answer")
+    assert second[25:].startswith("ERROR    node.failed            Node n has failed: no answer")
     assert second.endswith(f"trace_id={'f' * 32}")
 
 
