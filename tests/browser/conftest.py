@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from typing import Any, AsyncIterator, Awaitable, Callable, Optional
+from typing import Any, AsyncIterator, Optional
 
 import pytest
 import pytest_asyncio
+from pages import ARGUMENTS, WIDE, Visit, chromium
+from playwright.async_api import async_playwright
 from stage import ADMIN, Stage
 from watching import Watch
 
-playwright = pytest.importorskip("playwright.async_api", reason="Playwright is not installed")
-
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 15_000.0
-WIDE, NARROW = 1400, 390
-
-_GO = """(place) => new Promise((done) => {
-  if (location.hash === `#/${place}`) done();
-  addEventListener("hashchange", () => requestAnimationFrame(() => requestAnimationFrame(done)), { once: true });
-  location.hash = `#/${place}`;
-})"""
-
-Visit = Callable[..., Awaitable[Any]]
-
-
-async def to(page: Any, place: str) -> None:
-    """Go to another place of the page that is open, as a link does; when this returns, it has been drawn."""
-    await page.evaluate(_GO, place)
-
-
-def chromium() -> str:
-    """Where the browser is; without one the tests are skipped, in CI they fail."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        reason = f"There is no Chromium: none of {', '.join(NAMES)} is in PATH."
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Any]:
     """The browser."""
     path = chromium()
-    async with playwright.async_playwright() as started:
+    async with async_playwright() as started:
         launched = await started.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield launched
         await launched.close()

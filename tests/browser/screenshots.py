@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "acceptance")]
 
-from conftest import ARGUMENTS, NARROW, WIDE, chromium, to  # noqa: E402 - pytest finds these files by itself
+from pages import ARGUMENTS, NARROW, WIDE, chromium, to  # noqa: E402 - pytest finds these files by itself
 from playwright.async_api import Browser, Page, async_playwright  # noqa: E402 - after the same lines
 from stage import ADMIN, Stage  # noqa: E402 - found beside this file
 

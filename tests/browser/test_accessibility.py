@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from conftest import NARROW, WIDE, Visit, to
+from pages import NARROW, WIDE, Visit, to
 from playwright.async_api import Page, expect
 from stage import Stage
 from watching import Watch

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Visit, to
+from pages import Visit, to
 from playwright.async_api import expect
 from stage import Stage
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from conftest import Visit, to
+from pages import Visit, to
 from playwright.async_api import Route, expect
 from stage import Stage
 from watching import Watch

@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from conftest import Visit
+from pages import Visit
 from playwright.async_api import Locator, Page, expect
 from stage import Stage
 
@@ -103,11 +103,13 @@ async def test_a_run_is_started_again_with_the_same_input(visit: Visit, stage: S
 
 async def test_what_is_selected_is_cancelled_at_once(visit: Visit, stage: Stage) -> None:
     """Ticked executions are cancelled together with one reason; the others run on."""
-    ids = [await stage.start("approval", number=number) for number in range(3)]
-    page = await visit("executions?flow=approval&status=running")
+    nodes = [{"id": "wait", "agent_id": "checker"}]
+    await stage.call("POST", "/flows", {"flow_id": "holidays", "nodes": nodes})
+    ids = [await stage.start("holidays", number=number) for number in range(3)]
+    page = await visit("executions?flow=holidays&status=running")
     table = page.get_by_test_id("executions")
     for execution_id in ids[:2]:
-        await table.get_by_role("checkbox", name=f"approval {execution_id}").check()
+        await table.get_by_role("checkbox", name=f"holidays {execution_id}").check()
     bulk = page.get_by_role("region", name="What is selected")
     await expect(bulk).to_contain_text("2 executions selected")
     await bulk.get_by_role("button", name="Cancel them…").click()

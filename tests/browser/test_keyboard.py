@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import Visit, to
+from pages import Visit, to
 from playwright.async_api import Locator, Page, expect
 from stage import Stage
 
@@ -109,8 +109,9 @@ async def test_a_run_is_started_and_cancelled_without_a_mouse(visit: Visit, stag
 
 async def test_rows_are_walked_and_ticked(visit: Visit, stage: Stage) -> None:
     """The keys j and k go from row to row, x ticks one, Enter opens it."""
-    ids = [await stage.start("approval", row=row) for row in range(2)]
-    page = await visit("executions?flow=approval&status=running")
+    await stage.call("POST", "/flows", {"flow_id": "rows", "nodes": [{"id": "wait", "agent_id": "checker"}]})
+    ids = [await stage.start("rows", row=row) for row in range(2)]
+    page = await visit("executions?flow=rows&status=running")
     table = page.get_by_test_id("executions")
     await expect(table.locator("[data-key]")).to_have_count(2)
     for key in "jjk":
@@ -118,7 +119,7 @@ async def test_rows_are_walked_and_ticked(visit: Visit, stage: Stage) -> None:
     await expect(table.locator("[data-key]").first.get_by_role("link")).to_be_focused()
     await page.keyboard.press("j")
     await page.keyboard.press("x")
-    await expect(table.get_by_role("checkbox", name=f"approval {ids[0]}")).to_be_checked()
+    await expect(table.get_by_role("checkbox", name=f"rows {ids[0]}")).to_be_checked()
     await page.keyboard.press("Enter")
     await page.wait_for_url(f"**/#/executions/{ids[0]}")
     for one in ids:

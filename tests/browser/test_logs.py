@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from conftest import Visit
-from playwright.async_api import expect
+from pages import Visit, to
+from playwright.async_api import Route, expect
 from stage import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,12 +24,24 @@ async def test_a_line_is_found_by_its_text(visit: Visit, stage: Stage) -> None:
 
 
 async def test_lines_are_found_by_execution_and_level(visit: Visit, stage: Stage) -> None:
-    """The filters show the lines of one execution alone, and only from a level on."""
+    """The filters show the lines of one execution alone, and only from a level on; what is typed is not lost."""
     execution_id = await stage.start("scoring", wait=10)
     await stage.start("echo", wait=10)
-    page = await visit("logs")
-    await page.get_by_label("Execution", exact=True).fill(execution_id)
-    await page.get_by_label("Execution", exact=True).press("Enter")
+    page = await visit()
+    late = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await late.wait()
+        await route.continue_()
+
+    await page.route("**/api/v1/flows", hold)
+    await to(page, "logs")
+    field = page.get_by_label("Execution", exact=True)
+    await field.fill(execution_id)
+    late.set()
+    await expect(page.get_by_label("Flow", exact=True)).to_contain_text("scoring")
+    await expect(field).to_have_value(execution_id)
+    await field.press("Enter")
     lines = page.get_by_role("log").get_by_role("button")
     await expect(lines.filter(has_text="execution.failed")).to_have_count(1)
     await expect(lines.filter(has_text="echo")).to_have_count(0)

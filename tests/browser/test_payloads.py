@@ -9,7 +9,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 import pytest_asyncio
-from conftest import Visit
+from pages import Visit
 from payloads import PAYLOADS, nasty
 from playwright.async_api import Error, Page, expect
 from stage import Stage

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import Visit, to
+from pages import Visit, to
 from playwright.async_api import expect
 from stage import Stage
 from watching import Watch

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Visit
+from pages import Visit
 from playwright.async_api import Page, expect
 from stage import ADMIN, Stage
 from watching import Watch

@@ -1,5 +1,5 @@
 // The server's log, as it is written.
-import { html } from "../core/html.js";
+import { html, useEffect, useRef } from "../core/html.js";
 import { useNames } from "../core/resource.js";
 import { route, setQuery } from "../core/router.js";
 import { LogLines } from "../parts/loglines.js";
@@ -20,10 +20,20 @@ export function Logs() {
         <${Choice} label="Level" options=${LEVELS} value=${level} onChoose=${(id) => setQuery({ level: id })} />
         <${Choice} label="Agent" options=${useNames("/agents", "agents", "agent_id", "All agents")} value=${agent} onChoose=${(id) => setQuery({ agent: id })} />
         <${Choice} label="Flow" options=${useNames("/flows", "flows", "flow_id", "All flows")} value=${flow} onChoose=${(id) => setQuery({ flow: id })} />
-        <input class="input mono execution-filter" aria-label="Execution" placeholder="Execution id" maxlength="40" spellcheck=${false} autocomplete="off" value=${execution} onChange=${(event) => setQuery({ execution: event.currentTarget.value.trim() })} />
+        <${ExecutionId} value=${execution} onChoose=${(id) => setQuery({ execution: id })} />
       </div>
       ${filtered && html`<button type="button" class="btn quiet small" onClick=${() => setQuery({ q: "", level: "", agent: "", flow: "", execution: "", code: "" })}>Clear</button>`}
     </div>
     <${LogLines} query=${query} inputs=${inputs} empty=${filtered ? "Nothing matches these filters; new lines that do appear here." : "New lines appear here as they are written."} />
   </div>`;
+}
+
+// What is typed stays while the page is drawn anew around it.
+function ExecutionId({ value, onChoose }) {
+  const input = useRef(null);
+  useEffect(() => {
+    input.current.value = value;
+  }, [value]);
+  return html`<input ref=${input} class="input mono execution-filter" aria-label="Execution" placeholder="Execution id" maxlength="40" spellcheck=${false}
+    autocomplete="off" onChange=${() => onChoose(input.current.value.trim())} />`;
 }
