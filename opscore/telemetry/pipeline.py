@@ -28,7 +28,7 @@ _MOST_AT_ONCE = 256
 _LONGEST_BACKLOG = 4 * 1024 * 1024
 _FLUSH_LIMIT: Seconds = 2.0
 _STALL_LIMIT: Seconds = 0.5
-_GATHER: Seconds = 0.02
+_GATHER: Seconds = 0.05
 """How long a record may wait for others: to wake a thread for each would cost the loop more than the record did."""
 _LOGGER = "opscore.telemetry"
 
