@@ -139,6 +139,7 @@ class Overview:
     buckets: Sequence[Bucket]
     agents_by_state: Mapping[str, int]
     agents_by_status: Mapping[str, int]
+    agents_by_condition: Mapping[str, int]
     calls_in_flight: int
     calls_waiting: int
     attention: Sequence[Attention]
@@ -178,6 +179,7 @@ def draw(scene: Scene) -> Overview:
         buckets=scene.buckets,
         agents_by_state=Counter(view.state for view in scene.agents),
         agents_by_status=Counter(view.status for view in scene.agents),
+        agents_by_condition=Counter(view.condition for view in scene.agents),
         calls_in_flight=scene.calls_in_flight,
         calls_waiting=scene.calls_waiting,
         attention=sorted(found, key=lambda one: one.severity != "error"),
