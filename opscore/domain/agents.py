@@ -182,15 +182,24 @@ class AgentView:
 
         So agents that never report a state have a word too; what is wrong comes before what goes on.
         """
+        return self._wrong or self._doing
+
+    @property
+    def _wrong(self) -> Optional[Condition]:
+        """Why it is not to be counted on; None when nothing is known to be wrong."""
         seen, state = self.observed, self.state
         if not self.agent.spec.is_active:
             return "inactive"
         if seen.breaker.state != "closed" or seen.health == "unreachable":
             return "unreachable"
-        if state == "error" or state == "offline":
+        if state in ("error", "offline"):
             return state
-        if seen.health == "unhealthy":
-            return "unhealthy"
+        return "unhealthy" if seen.health == "unhealthy" else None
+
+    @property
+    def _doing(self) -> Condition:
+        """What it does, as far as one can tell."""
+        seen, state = self.observed, self.state
         if state == "active" or seen.in_flight or seen.task is not None:
             return "working"
         if state != "unknown":
