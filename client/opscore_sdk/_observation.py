@@ -265,6 +265,8 @@ class ObservationMethods(Calls):
     async def whoami(self, *, timeout: Optional[float] = None) -> Identity:
         """Who the server takes the caller for: the key's name and ``scopes``.
 
+        Without a key it tells whether one is needed (``key_required``). A wrong key is an error.
+
         Args:
             timeout: Seconds for this call instead of the client's.
         """

@@ -82,7 +82,7 @@ class ObservationRoutes:
         agents = list(self._store.agents.values())
         states = {
             name: dict(Counter(agent[field] for agent in agents))
-            for name, field in (("by_state", "state"), ("by_status", "status"))
+            for name, field in (("by_state", "state"), ("by_status", "status"), ("by_condition", "condition"))
         }
         names = ("execution_id", "flow_id", "error_code", "error_message", "completed_at")
         body = {

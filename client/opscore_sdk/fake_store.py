@@ -100,6 +100,7 @@ class FakeStore:
             "version": given.get("version"),
             "is_active": given.get("is_active", True),
             "status": "active",
+            "condition": "unknown",
             "state": "unknown",
             "state_details": {},
             "state_timestamp": None,
@@ -134,6 +135,7 @@ class FakeStore:
             state_timestamp=kept["timestamp"],
             last_seen=kept["received_at"],
             status="error" if kept["state"] in ("error", "offline") else "active",
+            condition="working" if kept["state"] == "active" else kept["state"],
         )
 
     def tell(self, event: Json) -> None:

@@ -435,6 +435,8 @@ class AgentInfo(Model):
     version: Optional[str]
     is_active: bool
     status: str
+    condition: Optional[str]
+    """How it does, in one word: what was seen of it leads, what it reports follows."""
     state: str
     state_details: Json
     state_timestamp: Optional[str]

@@ -25,8 +25,8 @@ _HISTORY = 10
 
 COLUMNS = (
     Column("AGENT", can_be_cut=True),
-    Column("STATE"),
-    Column("STATUS", matters=1),
+    Column("CONDITION"),
+    Column("REPORTS", matters=1),
     Column("CALLS", is_right=True, matters=3),
     Column("LATENCY", is_right=True, matters=2),
     Column("FAILING", is_right=True, matters=2),
@@ -41,12 +41,12 @@ def agents() -> None:
 
 
 @agents.command(name="list")
-@click.option("--state", type=click.Choice(_STATES), help="Only in this state.")
+@click.option("--state", type=click.Choice(_STATES), help="Only those that report this state.")
 @click.option("--capability", metavar="WORD", help="Only those that can do this.")
 @click.option("--active", "active_only", is_flag=True, help="Only those that may be given work.")
 @remote_command
 def list_agents(remote: Remote, *, as_json: bool, **wanted: Any) -> None:
-    """List agents, with their states and how they answer."""
+    """List agents, how they do and how they answer."""
     found = remote.ask(lambda client: client.list_agents(**wanted))
     if as_json:
         print_json(found)
@@ -61,14 +61,19 @@ def row(one: AgentInfo) -> Sequence[Any]:
     failures = (one.breaker or {}).get("failures") or 0
     return (
         plain(one.agent_id),
-        word(one.state),
-        word(one.status),
+        word(one.condition),
+        reported(one),
         calls(one),
         took_ms(one.health.latency_ms if one.health else None),
         Text(f"{failures:,}", "red" if failures else ""),
         ago(one.last_seen),
         plain(", ".join(one.capabilities)),
     )
+
+
+def reported(one: AgentInfo) -> Text:
+    """The state that it reports; many never do."""
+    return Text(NOTHING) if one.state == "unknown" else word(one.state)
 
 
 def calls(one: AgentInfo) -> str:
@@ -108,8 +113,8 @@ def _facts(one: AgentInfo) -> list[tuple[str, Any]]:
         ("name", plain(one.name)),
         ("endpoint", f"{plain(one.endpoint)} ({plain(one.protocol)})"),
         ("can", plain(", ".join(one.capabilities))),
-        ("status", word(one.status)),
-        ("state", word(one.state).append(f", since {clock_time(one.state_timestamp)}" if one.state_timestamp else "")),
+        ("condition", word(one.condition)),
+        ("reports", reported(one).append(f", since {clock_time(one.state_timestamp)}" if one.state_timestamp else "")),
         ("last seen", f"{ago(one.last_seen)} ago" if one.last_seen else "never"),
         ("calls", f"{calls(one)} in flight"),
     ]

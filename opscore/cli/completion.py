@@ -83,7 +83,7 @@ async def _executions(client: OpsCoreClientAsync, begun: str) -> Found:
 
 async def _agents(client: OpsCoreClientAsync, begun: str) -> Found:
     found = (await client.list_agents()).agents
-    return [(one.agent_id, one.state) for one in found if one.agent_id.startswith(begun)]
+    return [(one.agent_id, one.condition) for one in found if one.agent_id.startswith(begun)]
 
 
 async def _flows(client: OpsCoreClientAsync, begun: str) -> Found:

@@ -30,10 +30,10 @@ def waiting_text(overview: Overview) -> Text:
 
 
 def agents_text(overview: Overview) -> Text:
-    """The agents by state, in one line."""
-    by_state = {state: number for state, number in overview.agents["by_state"].items() if number}
+    """How the agents do, in one line."""
+    found = {word: number for word, number in overview.agents["by_condition"].items() if number}
     line = Text(f"{overview.agents['total']:,}")
-    return line.append(": ").append_text(counts(by_state)) if by_state else line
+    return line.append(": ").append_text(counts(found)) if found else line
 
 
 def attention_lines(overview: Overview) -> list[Text]:

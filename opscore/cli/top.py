@@ -25,7 +25,7 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 _ROWS = 40
 _SNAPSHOT = (120, 60)
 _MOST_ATTENTION = 3
-_WORST_FIRST = ("error", "offline", "active", "initializing", "idle")
+_WORST_FIRST = ("unreachable", "error", "offline", "unhealthy", "working", "initializing", "idle", "reachable")
 
 
 @attrs.frozen
@@ -188,13 +188,12 @@ def _shares(wanted: Sequence[int], room: int) -> list[int]:
 
 def _agents(view: View, width: int, now: Optional[datetime]) -> list[Text]:
     def weight(one: AgentInfo) -> tuple[bool, int, int, str]:
-        rank = _WORST_FIRST.index(one.state) if one.state in _WORST_FIRST else len(_WORST_FIRST)
+        rank = _WORST_FIRST.index(one.condition) if one.condition in _WORST_FIRST else len(_WORST_FIRST)
         return one.status != "error", rank, -one.in_flight, one.agent_id
 
     columns = (
         Column("AGENT", can_be_cut=True),
-        Column("STATE"),
-        Column("STATUS", matters=1),
+        Column("CONDITION"),
         Column("CALLS", is_right=True),
         Column("DONE", is_right=True, matters=3),
         Column("FAILED", is_right=True),
@@ -213,7 +212,7 @@ def _agent(one: AgentInfo, figures: Any, now: Optional[datetime]) -> Sequence[An
     times = [took_ms(spread.get(rank)) if spread else NOTHING for rank in ("p50", "p95")]
     failed_text = Text(failed, "red" if figures and figures.failures else "")
     seen = ago(one.last_seen, now)
-    return plain(one.agent_id), word(one.state), word(one.status), calls(one), done, failed_text, *times, seen
+    return plain(one.agent_id), word(one.condition), calls(one), done, failed_text, *times, seen
 
 
 def _executions(view: View, width: int, now: Optional[datetime]) -> list[Text]:

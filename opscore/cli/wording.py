@@ -19,6 +19,7 @@ STYLES = {
     "cancelled": "yellow", "waiting": "yellow", "retrying": "yellow", "skipped": "dim",
     "idle": "green", "active": "cyan", "initializing": "yellow", "error": "red", "offline": "red",
     "finished": "dim", "unknown": "dim", "inactive": "dim",
+    "working": "cyan", "reachable": "green", "unhealthy": "red", "unreachable": "red",
     "operational": "green", "degraded": "yellow", "healthy": "green",
     "debug": "dim", "info": "", "warning": "yellow", "critical": "bold red",
 }  # fmt: skip

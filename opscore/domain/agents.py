@@ -20,6 +20,15 @@ AGENT_STATES: tuple[str, ...] = (
 REPORTABLE_STATES = tuple(state for state in AGENT_STATES if state != "unknown")
 """Any report may move an agent to any of these."""
 
+Condition = Literal[
+    "unknown", "reachable", "working", "idle", "initializing", "finished",
+    "error", "unhealthy", "unreachable", "offline", "inactive",
+]  # fmt: skip
+CONDITIONS: tuple[str, ...] = (
+    "unknown", "reachable", "working", "idle", "initializing", "finished",
+    "error", "unhealthy", "unreachable", "offline", "inactive",
+)  # fmt: skip
+
 Source = Literal["direct", "webhook", "discovery"]
 """Who registered an agent."""
 
@@ -166,3 +175,33 @@ class AgentView:
         if failing or self.state in ("error", "offline"):
             return "error"
         return "inactive" if self.observed.last_seen is None else "active"
+
+    @property
+    def condition(self) -> Condition:
+        """How it does, in one word: what was seen of it leads, what it reports of itself follows.
+
+        So agents that never report a state have a word too; what is wrong comes before what goes on.
+        """
+        return self._wrong or self._doing
+
+    @property
+    def _wrong(self) -> Optional[Condition]:
+        """Why it is not to be counted on; None when nothing is known to be wrong."""
+        seen, state = self.observed, self.state
+        if not self.agent.spec.is_active:
+            return "inactive"
+        if seen.breaker.state != "closed" or seen.health == "unreachable":
+            return "unreachable"
+        if state in ("error", "offline"):
+            return state
+        return "unhealthy" if seen.health == "unhealthy" else None
+
+    @property
+    def _doing(self) -> Condition:
+        """What it does, as far as one can tell."""
+        seen, state = self.observed, self.state
+        if state == "active" or seen.in_flight or seen.task is not None:
+            return "working"
+        if state != "unknown":
+            return state
+        return "unknown" if seen.last_seen is None else "reachable"

@@ -473,7 +473,7 @@ class _Teller:
             move = f"A retry{self._at(until)}: {next_try} after {code}"
         return Cause(
             "retry",
-            f'Node "{step.node_id}": {text}{self._doubts(step.agent_id)}',
+            f'Node "{step.node_id}": {text}{self._doubts(step.agent_id, step.error_message)}',
             f"{move}.",
             step.node_id,
             step.agent_id,
@@ -538,8 +538,8 @@ class _Teller:
             return "the output that the flow names stands in"
         return "the execution goes on without it" if node.on_error.goes_on else "the execution fails"
 
-    def _doubts(self, agent_id: Optional[str]) -> str:
-        """What is wrong with the agent, as far as it is known."""
+    def _doubts(self, agent_id: Optional[str], said: Optional[str] = None) -> str:
+        """What is wrong with the agent, as far as it is known, without the error that was told just before."""
         if agent_id is None:
             return ""
         view = self._situation.agents.get(agent_id)
@@ -547,7 +547,7 @@ class _Teller:
             return f' No agent "{agent_id}" is registered any more.'
         if not view.agent.spec.is_active:
             return f' Agent "{agent_id}" is not active.'
-        found = trouble(view, self._now)
+        found = trouble(view, self._now, said)
         return "" if found is None else f" {found.text}"
 
 

@@ -139,6 +139,7 @@ class Overview:
     buckets: Sequence[Bucket]
     agents_by_state: Mapping[str, int]
     agents_by_status: Mapping[str, int]
+    agents_by_condition: Mapping[str, int]
     calls_in_flight: int
     calls_waiting: int
     attention: Sequence[Attention]
@@ -178,6 +179,7 @@ def draw(scene: Scene) -> Overview:
         buckets=scene.buckets,
         agents_by_state=Counter(view.state for view in scene.agents),
         agents_by_status=Counter(view.status for view in scene.agents),
+        agents_by_condition=Counter(view.condition for view in scene.agents),
         calls_in_flight=scene.calls_in_flight,
         calls_waiting=scene.calls_waiting,
         attention=sorted(found, key=lambda one: one.severity != "error"),
@@ -246,19 +248,22 @@ _TOGETHER = {
 }
 
 
-def trouble(view: AgentView, now: Instant) -> Optional[Attention]:
-    """What is wrong with an agent that is wanted to work; None when nothing is known to be."""
+def trouble(view: AgentView, now: Instant, said: Optional[str] = None) -> Optional[Attention]:
+    """What is wrong with an agent that is wanted to work; None when nothing is known to be.
+
+    ``said`` is what whoever reads it was told just before: the reason is left out when it is the same.
+    """
     agent_id, seen, present = view.agent.spec.agent_id, view.observed, view.agent.present
     named = f'Agent "{agent_id}"'
     if not view.agent.spec.is_active:
         return None
     if seen.breaker.state != "closed":
-        why = sentence(seen.breaker.reason or "no answer")
+        why = _because(seen.breaker.reason or "no answer", said)
         again = "The next call is a trial."
         if seen.breaker.state == "open" and seen.breaker.retry_at is not None:
             again = f"It is tried again at {moment(seen.breaker.retry_at)}."
         often = counted(seen.breaker.failures, "time")
-        text = f"{named} could not be reached {often} in a row and is left alone: {why} {again}"
+        text = f"{named} could not be reached {often} in a row and is left alone{why} {again}"
         return Attention("agent_unreachable", "error", text, seen.breaker.since, agent_id=agent_id)
     if seen.silent_since is not None:
         heard = f"since {moment(seen.last_seen)}" if seen.last_seen is not None else "yet"
@@ -269,9 +274,14 @@ def trouble(view: AgentView, now: Instant) -> Optional[Attention]:
         text = f"{named} reported {present.state} {between(present.reported_at, now)} ago."
         return Attention(kind, severity, text, present.reported_at, agent_id=agent_id)  # type: ignore[arg-type]
     if seen.health in ("unhealthy", "unreachable"):
-        text = f"{named} is {seen.health}: {sentence(seen.health_message or 'its health could not be asked for')}"
+        why = _because(seen.health_message or "its health could not be asked for", said)
+        text = f"{named} is {seen.health}{why}"
         return Attention("agent_unhealthy", "warning", text, seen.checked_at, agent_id=agent_id)
     return None
+
+
+def _because(reason: str, said: Optional[str]) -> str:
+    return "." if reason == said else f": {sentence(reason)}"
 
 
 # -- executions -----------------------------------------------------------------------------------

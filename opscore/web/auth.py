@@ -20,8 +20,11 @@ PUBLIC_PREFIXES = ("/docs/static/", "/dashboard/static/")
 API_PREFIX = "/api/v1"
 WEBHOOK = "/v1/opscore/internal/agent/notify"
 """AgentKit's notices: signed, they need no key."""
+WHOAMI = "/whoami"
+"""Tells whoever brings no key whether one is needed; one that it brings is checked."""
 
 _ADMIN_PATHS = ("/keys",)
+_KEY_HEADERS = ("Authorization", "X-API-Key")
 _READING_POSTS = frozenset(("/flows/validate",))
 
 
@@ -97,6 +100,8 @@ async def _caller(request: web.Request) -> str:
     if is_public(request.path) or not await keys.required():
         return ""
     if request.path == WEBHOOK and operations.webhook.is_signed:
+        return ""
+    if bare_path(request.path) == WHOAMI and not any(name in request.headers for name in _KEY_HEADERS):
         return ""
     secret = given_key(request)
     if secret is None:

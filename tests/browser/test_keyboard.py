@@ -89,6 +89,7 @@ async def test_a_run_is_started_and_cancelled_without_a_mouse(visit: Visit, stag
     await tab_to(page, cancel)
     await page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
+    await expect(dialog).to_be_visible()
     for _ in range(8):
         assert await dialog.evaluate(
             "(one) => one.contains(document.activeElement) || document.activeElement === document.body"
@@ -98,6 +99,7 @@ async def test_a_run_is_started_and_cancelled_without_a_mouse(visit: Visit, stag
     await expect(dialog).to_have_count(0)
     await expect(cancel).to_be_focused()
     await page.keyboard.press("Enter")
+    await expect(dialog).to_be_visible()
     await tab_to(page, page.get_by_label("Why"))
     await page.keyboard.type("By keys alone.")
     await page.keyboard.press("Enter")

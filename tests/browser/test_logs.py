@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from pages import Visit, to
@@ -21,6 +23,17 @@ async def test_a_line_is_found_by_its_text(visit: Visit, stage: Stage) -> None:
     details = page.get_by_role("complementary", name="The chosen line")
     await details.get_by_role("link", name=execution_id).click()
     await expect(page.get_by_test_id("failure")).to_be_visible()
+
+
+async def test_lines_of_another_day_say_which(visit: Visit, stage: Stage) -> None:
+    """The day stands before the time of lines that are not of today, and of those alone."""
+    await stage.start("echo", wait=10)
+    page = await visit("logs")
+    time = page.get_by_role("log").locator("time").last
+    await expect(time).to_have_text(re.compile(r"^\d\d:\d\d:\d\d\.\d\d\d$"))
+    await page.clock.set_fixed_time(datetime.now(timezone.utc) + timedelta(days=2))
+    await page.reload()
+    await expect(time).to_have_text(re.compile(r"^\d+ \w+, \d\d:\d\d:\d\d\.\d\d\d$"))
 
 
 async def test_lines_are_found_by_execution_and_level(visit: Visit, stage: Stage) -> None:

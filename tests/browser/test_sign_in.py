@@ -23,7 +23,6 @@ async def sign_in(page: Page, key: str) -> None:
 
 async def test_the_key_is_kept_for_this_tab_alone(visit: Visit, watch: Watch) -> None:
     """Signing in puts the key into sessionStorage: it outlives a reload, and no other tab, cookie or address has it."""
-    watch.refusals = {401}
     page = await visit(key=None)
     await sign_in(page, ADMIN)
     await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
@@ -68,9 +67,8 @@ async def test_a_revoked_key_leads_back_to_sign_in(visit: Visit, stage: Stage, w
     await expect(page.get_by_role("heading", name="onboarding")).to_be_visible()
 
 
-async def test_signing_out_forgets_the_key(visit: Visit, watch: Watch) -> None:
+async def test_signing_out_forgets_the_key(visit: Visit) -> None:
     """After "Sign out" the key is gone and the sign-in page is there, also after a reload."""
-    watch.refusals = {401}
     page = await visit(key=None)
     await sign_in(page, ADMIN)
     await page.get_by_role("button", name="Sign out").click()

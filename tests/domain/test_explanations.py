@@ -374,6 +374,25 @@ def test_every_word_is_used() -> None:
     assert {row[1] for row in [*OPEN_NODES, *WHOLES]} == set(CAUSES)
 
 
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        ({"health": "unreachable", "health_message": "Connection refused"}, ' Agent "eddie" is unreachable.'),
+        ({"breaker": OPEN}, " in a row and is left alone."),
+    ],
+    ids=["health", "breaker"],
+)
+def test_an_error_is_told_once(trouble: dict[str, object], said: str) -> None:
+    """What the last attempt failed with is not told again as what is wrong with its agent; another reason is."""
+    waits = step(waiting_for="retry", attempt=1, failures=1, waiting_until=ahead(7), **UNREACHABLE)
+    text = only(told(waits, agents=[view(**trouble)])).text
+    assert said in text
+    assert text.count("Connection refused") == 1
+    other = step(waiting_for="retry", attempt=1, failures=1, error_code="X", error_message="No ink")
+    text = only(told(other, agents=[view(**trouble)])).text
+    assert (text.count("No ink"), text.count("Connection refused")) == (1, 1)
+
+
 def test_foreign_text_is_bounded() -> None:
     """What an agent said is quoted as far as a few lines."""
     cause = only(told(step(waiting_for="retry", attempt=1, failures=1, error_code="X", error_message="y" * 100_000)))

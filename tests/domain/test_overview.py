@@ -168,10 +168,11 @@ def test_errors_come_first() -> None:
 
 
 def test_agents_are_counted_by_their_words() -> None:
-    """Every agent is in one state and has one status."""
+    """Every agent is in one state, and has one status and one condition."""
     found = draw(scene(agents=[view(state="idle", last_seen=1), view("b", "error"), view("c")]))
     assert found.agents_by_state == {"idle": 1, "error": 1, "unknown": 1}
     assert found.agents_by_status == {"active": 1, "error": 1, "inactive": 1}
+    assert found.agents_by_condition == {"idle": 1, "error": 1, "unknown": 1}
 
 
 @pytest.mark.parametrize("window", [60, 61, 3600, 5000, 86_400])

@@ -4,6 +4,7 @@ import json
 from typing import Any, AsyncIterator
 
 import pytest_asyncio
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient
 
 from opscore.settings import Settings
@@ -49,7 +50,7 @@ async def test_whoami_without_a_key_where_none_is_needed(client: TestClient) -> 
 
 
 async def test_whoami_with_keys() -> None:
-    """A key is told its name and all that it may do; no key and a wrong one are refused."""
+    """A key is told its name and all that it may do, no key that one is needed; a wrong one is refused."""
     async with open_client(Settings(database="sqlite:///:memory:", api_key="sk_first", drain_timeout=0.1)) as client:
         assert (await call(client, "GET", "/whoami"))[1]["scopes"] == ["read", "write", "admin"]
         for scopes, allowed in ((["read"], ["read"]), (["write"], ["read", "write"])):
@@ -63,6 +64,13 @@ async def test_whoami_with_keys() -> None:
                 "name": "of mine",
                 "scopes": allowed,
             }
+        async with ClientSession() as stranger:
+            for path in ("/whoami", "/api/v1/whoami"):
+                answer = await stranger.get(client.make_url(path))
+                told = await answer.json()
+                assert (answer.status, schemas.IdentitySchema().validate(told)) == (200, {})
+                assert (told["key_required"], told["authenticated"], told["scopes"]) == (True, False, [])
+            assert (await stranger.get(client.make_url("/overview"))).status == 401
         for wrong in ("Bearer sk_ops_wrong", "Bearer", "Basic abc"):
             assert (await call(client, "GET", "/whoami", headers={"Authorization": wrong}))[0] == 401
 

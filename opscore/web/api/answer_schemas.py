@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from opscore.domain.agents import AGENT_STATES
+from opscore.domain.agents import AGENT_STATES, CONDITIONS
 from opscore.domain.executions import EXECUTION_STATUSES, STEP_STATUSES
 from opscore.domain.logs import LEVELS
 from opscore.web.api.fields import id_field, nullable
@@ -253,6 +253,7 @@ class AgentSchema(Schema):
     version = nullable(fields.String(required=True))
     is_active = fields.Boolean(required=True)
     status = fields.String(required=True, validate=validate.OneOf(("active", "inactive", "error")))
+    condition = fields.String(required=True, validate=validate.OneOf(CONDITIONS))
     state = fields.String(required=True, validate=validate.OneOf(AGENT_STATES))
     state_details = fields.Dict(required=True)
     state_timestamp = nullable(fields.String(required=True))

@@ -249,6 +249,7 @@ def agent(found: AgentView) -> Json:
         "version": spec.version,
         "is_active": spec.is_active,
         "status": found.status,
+        "condition": found.condition,
         "state": found.state,
         "state_details": {} if present is None else orjson.Fragment(present.details),
         "state_timestamp": None if present is None else show(present.reported_at),

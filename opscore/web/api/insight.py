@@ -20,7 +20,7 @@ _WINDOW = query(
 
 @operation("system", "Who I am, and what I may do", answers={200: insight_schemas.IdentitySchema})
 async def whoami(request: web.Request) -> web.Response:
-    """The key that the request brings; without one too, where none is needed."""
+    """The key that the request brings, or whether one is needed; a wrong key is refused."""
     found = await request.app[OPERATIONS].keys.identify(given_key(request))
     return answers.reply(insight_answers.identity(found))
 

@@ -84,6 +84,7 @@ def overview(found: Overview) -> Json:
             "total": sum(found.agents_by_state.values()),
             "by_state": dict(found.agents_by_state),
             "by_status": dict(found.agents_by_status),
+            "by_condition": dict(found.agents_by_condition),
         },
         "calls": {"in_flight": found.calls_in_flight, "waiting": found.calls_waiting},
         "attention": [_attention(one) for one in found.attention],

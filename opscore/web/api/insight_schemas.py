@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from opscore.domain.agents import AGENT_STATES
+from opscore.domain.agents import AGENT_STATES, CONDITIONS
 from opscore.domain.executions import EXECUTION_STATUSES
 from opscore.domain.explanations import CAUSES
 from opscore.domain.flows import KINDS, NODE_TYPES
@@ -112,6 +112,7 @@ class FleetSchema(Schema):
     total = fields.Integer(required=True)
     by_state = fields.Dict(keys=fields.String(validate=validate.OneOf(AGENT_STATES)), required=True)
     by_status = fields.Dict(keys=fields.String(validate=validate.OneOf(("active", "inactive", "error"))), required=True)
+    by_condition = fields.Dict(keys=fields.String(validate=validate.OneOf(CONDITIONS)), required=True)
 
 
 class CallsSchema(Schema):

@@ -16,6 +16,9 @@ export const NOTHING = "–";
 
 export const exactTime = (instant) => EXACT.format(new Date(instant));
 export const preciseTime = (instant) => PRECISE.format(new Date(instant));
+/** The time of day, with the day before it where that is not today. */
+export const lineTime = (instant) => (isToday(instant) ? preciseTime(instant) : `${DAY.format(new Date(instant))}, ${preciseTime(instant)}`);
+export const isToday = (instant) => new Date(instant).toDateString() === new Date().toDateString();
 export const minuteTime = (instant) => MINUTE.format(new Date(instant));
 export const dayTime = (instant) => `${DAY.format(new Date(instant))}, ${MINUTE.format(new Date(instant))}`;
 export const whole = (number) => WHOLE.format(number);

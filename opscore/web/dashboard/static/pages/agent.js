@@ -33,7 +33,7 @@ export function Agent({ id }) {
   const setTab = (to) => go(href("agents", id, to === "about" ? "" : to), { replace: true });
   const facts = agent.data;
   return html`<div class=${`page${tab === "about" ? "" : " fill"}`}>
-    <${PageHead} crumbs=${CRUMBS} title=${id} badge=${facts && html`<${Badge} state=${facts.state} />`} lead=${facts && facts.name !== id ? facts.name : ""}>
+    <${PageHead} crumbs=${CRUMBS} title=${id} badge=${facts && html`<${Badge} state=${facts.condition} label=${doing(facts)} />`} lead=${facts && facts.name !== id ? facts.name : ""}>
       ${facts && mayWrite.value && html`<${Test} agent=${facts} onTested=${agent.refresh} />`}
     </${PageHead}>
     <${Tabs} label="Parts of the agent" tabs=${TABS} value=${tab} onChoose=${setTab} />
@@ -45,6 +45,11 @@ export function Agent({ id }) {
       ${tab === "logs" && html`<${LogLines} query=${{ agent_id: id }} inputs=${[id]} empty="Nothing was logged about this agent." />`}
     </${TabPanel}>`}
   </div>`;
+}
+
+// Its condition; at work, on how much.
+function doing({ condition, in_flight: calls }) {
+  return condition === "working" && calls ? `working (${plural(calls, "call")})` : condition;
 }
 
 function Test({ agent, onTested }) {
@@ -72,7 +77,7 @@ function About({ facts, history, id }) {
     <div class="stack">
       ${breaker.state !== "closed" && html`<div class="callout tone-bad"><${Icon} name="offline" /><div class="body"><span class="what">It gets no work for now</span>
         <p>${breaker.reason}</p><span>Could not be reached ${plural(breaker.failures, "time")} in a row${breaker.retry_at && html`; tried again <${Time} at=${breaker.retry_at} />`}.</span></div></div>`}
-      <${Times} query=${{ by: "agent", agent_id: id }} title="Speed" single />
+      <${Times} query=${{ by: "agent", agent_id: id }} title="Speed" single open=${facts.in_flight} />
       <${Panel} title="States" note="as it reported them"><${Loaded} of=${history}>${({ history: reports }) => html`<${States} reports=${reports} />`}</${Loaded}></${Panel}>
       <${Times} query=${{ by: "node", agent_id: id }} title="By node" name=${(row) => `${row.flow_id ?? ""} ${row.node_id}`} />
     </div>
@@ -82,15 +87,16 @@ function About({ facts, history, id }) {
           ["Health", html`<${Badge} state=${health.status} plain title=${health.message} />`],
           health.message && ["", html`<span class="muted">${health.message}</span>`],
           health.checked_at && ["Checked", html`<${Time} at=${health.checked_at} />${health.latency_ms !== null && html` <span class="muted">in ${duration(health.latency_ms)}</span>`}`],
+          facts.state !== "unknown" && ["Reports", html`<${Badge} state=${facts.state} plain />`],
           ["Load", html`<${Meter} value=${facts.in_flight} most=${facts.max_concurrency} label="calls in flight" />`],
           facts.task_id && ["Task", html`<span class="mono">${facts.task_id}</span>`],
-          ["Last seen", html`<${Time} at=${facts.last_seen} />`],
+          ["Last seen", facts.last_seen ? html`<${Time} at=${facts.last_seen} />` : "never"],
           ["Endpoint", html`<${Elsewhere} url=${facts.endpoint} />`],
           ["Protocol", facts.protocol],
           ["Capabilities", facts.capabilities.length ? html`<span class="tags">${facts.capabilities.map((one) => html`<span class="tag" key=${one}>${one}</span>`)}</span>` : NOTHING],
           facts.version && ["Version", facts.version],
           facts.description && ["About", facts.description],
-          ["Wanted", facts.is_active ? "active" : "not active"],
+          ["Enabled", facts.is_active ? "yes" : "no: it gets no work"],
           ["Registered", html`<${Time} at=${facts.created_at} />`],
         ]} />
       </${Panel}>

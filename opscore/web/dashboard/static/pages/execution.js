@@ -1,7 +1,7 @@
 // One execution: what it does now, why it does not go on, what each step was given and gave.
 import { html, useEffect, useMemo, useRef, useState } from "../core/html.js";
 import { get, path, post } from "../core/api.js";
-import { duration, plural, preciseTime, exactTime } from "../core/format.js";
+import { duration, exactTime, lineTime, plural } from "../core/format.js";
 import { useEvery, useResource, useStream } from "../core/resource.js";
 import { go, href, route } from "../core/router.js";
 import { mayWrite } from "../core/session.js";
@@ -160,17 +160,20 @@ function FailedWith({ facts }) {
     <div class="body"><span class="what">${facts.error_code ?? "Failed"}</span><p>${facts.error_message}</p></div></div>`;
 }
 
+// On a phone it is short at first.
 function Why({ why }) {
+  const [all, setAll] = useState(false);
   if (!why.causes.length && !why.summary) return null;
   const [only, ...more] = why.causes;
   const works = why.causes.length > 0 && why.causes.every(({ what }) => what === "call");
   return html`<div class=${`callout ${works ? "tone-run" : "tone-wait"}`} data-testid="explanation"><${Icon} name=${works ? "running" : "waiting"} />
-    <div class="body"><span class="what">${works ? "What it does now" : "Why it does not move"}</span><p>${why.summary}</p>
+    <div class=${`body${all ? "" : " brief"}`}><span class="what">${works ? "What it does now" : "Why it does not move"}</span><p>${why.summary}</p>
       ${only && !more.length && only.would_move && html`<p class="muted">What would move it: ${only.would_move}</p>`}
       ${more.length > 0 && html`<ul class="causes">${why.causes.map((cause, index) => html`<li key=${index}>
         <span>${cause.text}${cause.since && html` <span class="muted">since <${Time} at=${cause.since} /></span>`}${cause.until && html` <span class="muted">until <${Time} at=${cause.until} /></span>`}</span>
         ${cause.would_move && html`<span class="muted">What would move it: ${cause.would_move}</span>`}
       </li>`)}</ul>`}
+      ${only?.would_move && html`<button type="button" class="link only-phone" aria-expanded=${String(all)} onClick=${() => setAll(!all)}>${all ? "Less" : "More"}</button>`}
     </div></div>`;
 }
 
@@ -254,7 +257,7 @@ function Data({ facts }) {
 
 const EVENT_COLUMNS = [
   { id: "seq", title: "#", width: "52px", cell: ({ seq }) => html`<span class="faint num">${seq}</span>` },
-  { id: "at", title: "Time", width: "112px", phone: "end", cell: ({ at }) => html`<time datetime=${at} title=${exactTime(at)}>${preciseTime(at)}</time>` },
+  { id: "at", title: "Time", width: "156px", phone: "end", cell: ({ at }) => html`<time datetime=${at} title=${exactTime(at)}>${lineTime(at)}</time>` },
   { id: "type", title: "Event", width: "190px", phone: "main", cell: ({ type }) => html`<strong class="mono">${type}</strong>` },
   { id: "node", title: "Node", width: "minmax(90px, 1fr)", phone: "note", cell: ({ node_id: node, attempt }) => html`${node}${attempt > 1 ? html` <span class="muted">attempt ${attempt}</span>` : ""}` },
   { id: "agent", title: "Agent", width: "minmax(90px, 1fr)", cell: ({ agent_id: agent }) => agent && html`<a href=${href("agents", agent)}>${agent}</a>` },

@@ -6,7 +6,7 @@ import { useNames, useResource, useStream } from "../core/resource.js";
 import { href, route, setQuery } from "../core/router.js";
 import { mayWrite } from "../core/session.js";
 import { Confirm } from "../parts/dialogs.js";
-import { Chips, Choice, PageHead, Search, Time, Took } from "../parts/small.js";
+import { Chips, Choice, PageHead, Search, Selects, Time, Took } from "../parts/small.js";
 import { Badge, Empty, Failed, Loading } from "../parts/states.js";
 import { Table, counted } from "../parts/table.js";
 import { complain, say } from "../parts/toasts.js";
@@ -45,11 +45,11 @@ export function Executions() {
     <div class="filters">
       <${Search} label="Search executions" placeholder="Id, flow, error or user" value=${q} onSearch=${(text) => setQuery({ q: text })} />
       <${Chips} label="Status" options=${STATUSES} value=${status} onChoose=${(id) => setQuery({ status: id })} />
-      <div class="selects">
+      <${Selects}>
         <${Choice} label="Flow" options=${useNames("/flows", "flows", "flow_id", "All flows")} value=${flow} onChoose=${(id) => setQuery({ flow: id })} />
         <${Choice} label="Agent" options=${useNames("/agents", "agents", "agent_id", "All agents")} value=${agent} onChoose=${(id) => setQuery({ agent: id })} />
         <${Choice} label="Started" options=${AGES} value=${age} onChoose=${(id) => setQuery({ age: id })} />
-      </div>
+      </${Selects}>
       ${filtered && html`<button type="button" class="btn quiet small" onClick=${() => setQuery({ q: "", status: "", flow: "", agent: "", age: "" })}>Clear</button>`}
     </div>
     ${list.rows.length ? html`<${ExecutionTable} label="executions" rows=${list.rows} onEnd=${list.more} testid="executions"

@@ -18,6 +18,7 @@ import { ExecutionTable } from "./executions.js";
 const RECENT = 50;
 const OFFERED = 8;
 const CRUMBS = [{ to: href("flows"), name: "Flows" }];
+const FILLING = new Set(["executions", "definition"]);
 const NO_STATES = new Map();
 
 export function Flow({ id }) {
@@ -33,14 +34,14 @@ export function Flow({ id }) {
   const tab = tabs.some((one) => one.id === asked) ? asked : "graph";
   const setTab = (to) => go(href("flows", id, to === "graph" ? "" : to, { version }), { replace: true });
   const facts = flow.data;
-  return html`<div class=${`page${tab === "executions" ? " fill" : ""}`}>
+  return html`<div class=${`page${FILLING.has(tab) ? " fill" : ""}`}>
     <${PageHead} crumbs=${CRUMBS} title=${id} lead=${facts?.description || (facts?.name !== id ? facts?.name : "")}>
       ${mayWrite.value && tab !== "start" && html`<button type="button" class="btn primary" onClick=${() => setTab("start")}><${Icon} name="play" size=${14} />Start…</button>`}
     </${PageHead}>
     <${Tabs} label="Parts of the flow" tabs=${tabs} value=${tab} onChoose=${setTab} />
     ${flow.error && !facts ? html`<${Failed} error=${flow.error} retry=${flow.reload} />`
     : facts === undefined ? html`<${Loading} lines=${6} />`
-    : html`<${TabPanel} tab=${tab} fill=${tab === "executions"}>
+    : html`<${TabPanel} tab=${tab} fill=${FILLING.has(tab)}>
       ${tab === "graph" && html`<${Picture} id=${id} version=${version} facts=${facts} />`}
       ${tab === "start" && html`<${Start} flow=${facts} recent=${recent} />`}
       ${tab === "executions" && html`<${Recent} recent=${recent} id=${id} />`}
@@ -141,8 +142,8 @@ function Start({ flow, recent }) {
         </div>
         ${error && html`<div class="callout tone-bad" role="alert"><${Icon} name="error" /><div class="body"><span class="what">${error.code}</span><p>${error.message}</p>
           ${Object.entries(error.details).map(([name, texts]) => html`<p key=${name}><code>${name}</code> ${[texts].flat().map(String).join(" ")}</p>`)}</div></div>`}
-        <div><button class="btn primary" disabled=${Boolean(mistake) || busy}>${busy ? html`<${Icon} name="running" size=${14} class="spin" />` : html`<${Icon} name="play" size=${14} />`}Start</button>
-          <span class="only-keys" aria-hidden="true"> <kbd>Ctrl</kbd> <kbd>Enter</kbd></span></div>
+        <div class="submit"><button class="btn primary" disabled=${Boolean(mistake) || busy}>${busy ? html`<${Icon} name="running" size=${14} class="spin" />` : html`<${Icon} name="play" size=${14} />`}Start</button>
+          <span class="only-keys" aria-hidden="true"><kbd>Ctrl</kbd> <kbd>Enter</kbd></span></div>
       </form>
     </${Panel}>
     <div class="stack">

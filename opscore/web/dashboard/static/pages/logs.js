@@ -3,7 +3,7 @@ import { html, useEffect, useRef } from "../core/html.js";
 import { useNames } from "../core/resource.js";
 import { route, setQuery } from "../core/router.js";
 import { LogLines } from "../parts/loglines.js";
-import { Choice, PageHead, Search } from "../parts/small.js";
+import { Choice, PageHead, Search, Selects } from "../parts/small.js";
 
 const LEVELS = [{ id: "", title: "All levels" }, { id: "INFO", title: "Info and above" }, { id: "WARNING", title: "Warnings and errors" }, { id: "ERROR", title: "Errors" }];
 
@@ -16,12 +16,12 @@ export function Logs() {
     <${PageHead} title="Logs" />
     <div class="filters">
       <${Search} label="Search log lines" placeholder="Text" value=${q} onSearch=${(text) => setQuery({ q: text })} />
-      <div class="selects">
+      <${Selects}>
         <${Choice} label="Level" options=${LEVELS} value=${level} onChoose=${(id) => setQuery({ level: id })} />
         <${Choice} label="Agent" options=${useNames("/agents", "agents", "agent_id", "All agents")} value=${agent} onChoose=${(id) => setQuery({ agent: id })} />
         <${Choice} label="Flow" options=${useNames("/flows", "flows", "flow_id", "All flows")} value=${flow} onChoose=${(id) => setQuery({ flow: id })} />
         <${ExecutionId} value=${execution} onChoose=${(id) => setQuery({ execution: id })} />
-      </div>
+      </${Selects}>
       ${filtered && html`<button type="button" class="btn quiet small" onClick=${() => setQuery({ q: "", level: "", agent: "", flow: "", execution: "", code: "" })}>Clear</button>`}
     </div>
     <${LogLines} query=${query} inputs=${inputs} empty=${filtered ? "Nothing matches these filters; new lines that do appear here." : "New lines appear here as they are written."} />

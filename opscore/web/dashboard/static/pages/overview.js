@@ -90,9 +90,9 @@ function Waiting({ facts }) {
 }
 
 function Fleet({ agents }) {
-  const rows = Object.entries(agents.by_state).sort(([, one], [, other]) => other - one).map(([state, count]) => ({ id: state, title: state, icon: sign(state), tone: tone(state), count, to: href("agents", { state }) }));
+  const rows = Object.entries(agents.by_condition).sort(([, one], [, other]) => other - one).map(([condition, count]) => ({ id: condition, title: condition, icon: sign(condition), tone: tone(condition), count, to: href("agents", { condition }) }));
   return html`<${Panel} title="Fleet" note=${plural(agents.total, "agent")}>
-    ${rows.length ? html`<${Bars} rows=${rows} label="Agents by state" />` : html`<${Empty} icon="agents" title="No agents yet">They register themselves, or with <code>POST /agents</code>.</${Empty}>`}
+    ${rows.length ? html`<${Bars} rows=${rows} label="Agents by condition" />` : html`<${Empty} icon="agents" title="No agents yet">An agent registers itself, or somebody registers it with <code>POST /agents</code>.</${Empty}>`}
   </${Panel}>`;
 }
 

@@ -28,7 +28,8 @@ export function Throughput({ buckets }) {
     const index = Math.floor((event.clientX - frame.current.getBoundingClientRect().left - EDGE.left) / step);
     setAt(index >= 0 && index < buckets.length ? index : null);
   };
-  const started = buckets.map((one, index) => `${index ? "L" : "M"}${(x(index) + step / 2).toFixed(1)} ${y(one.started).toFixed(1)}`).join("");
+  // As steps: each span has one number, and a lone one is no peak.
+  const started = buckets.map((one, index) => `${index ? "" : `M${x(0).toFixed(1)} ${y(one.started).toFixed(1)}`}V${y(one.started).toFixed(1)}H${x(index + 1).toFixed(1)}`).join("");
   const summary = `Executions over time: ${whole(totals.started)} started, ${whole(totals.completed)} completed, ${whole(totals.failed)} failed, ${whole(totals.cancelled)} cancelled.`;
   const marks = Math.max(2, Math.min(7, Math.floor(inner.width / 110)));
   return html`<figure class="chart" ref=${frame} onPointerMove=${pointed} onPointerLeave=${() => setAt(null)}>

@@ -17,7 +17,7 @@ const LEAST_SCALE = 0.02;
 const MOST_SCALE = 2;
 const READABLE = 0.66;
 const FEW = 80;
-const CHARACTER = 7.1;
+const FONTS = { name: "570 12.5px", under: "11.5px" };
 const PAD = 24;
 const LEAST_HEIGHT = 190;
 const MOST_HEIGHT = 420;
@@ -40,14 +40,14 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
   const [current, setCurrent] = useState(null);
   const drawn = useRef(new Map()).current;
 
-  const down = size !== null && size.width < NARROW;
-  const node = down ? TALL : WIDE;
-  const box = down ? { width: node.across, height: node.along } : { width: node.along, height: node.across };
+  const narrow = size !== null && size.width < NARROW ? size.width : null;
   const plan = useMemo(() => {
     drawn.clear();
-    const made = layout(nodes, edges, node);
-    return { ...made, paths: made.lines.map((line) => ({ ...line, edge: bounds(line.points), path: curve(line.points, down), line: line.points.map(({ x, y }, index) => `${index ? "L" : "M"}${Math.round(x)} ${Math.round(y)}`).join("") })), ...neighbours(nodes, edges) };
-  }, [nodes, edges, down]);
+    const { down, ...made } = laidOut(nodes, edges, narrow);
+    return { down, ...made, paths: made.lines.map((line) => ({ ...line, edge: bounds(line.points), path: curve(line.points, down), line: line.points.map(({ x, y }, index) => `${index ? "L" : "M"}${Math.round(x)} ${Math.round(y)}`).join("") })), ...neighbours(nodes, edges) };
+  }, [nodes, edges, narrow]);
+  const { down } = plan;
+  const box = down ? { width: TALL.across, height: TALL.along } : { width: WIDE.along, height: WIDE.across };
 
   useLayoutEffect(() => {
     const watch = new ResizeObserver(([{ contentRect }]) => setSize({ width: contentRect.width, height: contentRect.height }));
@@ -75,7 +75,7 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
   // At first all of it, unless that makes a small graph too small to read: then the part that matters.
   const begin = () => {
     const scale = whole();
-    centre(nodes.length > FEW ? scale : Math.max(scale, READABLE));
+    centre(nodes.length > FEW || scale >= FAR ? scale : READABLE);
     const at = plan.places.get(selected ?? nodes[0]?.id);
     if (at && view.scale > scale) {
       view.x = within(size.width / 2 - (at.x + box.width / 2) * view.scale, size.width, plan.width * view.scale);
@@ -163,7 +163,9 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
     const found = nodes.find(({ id }) => covers(plan.places.get(id), box, x, y));
     if (found) onSelect(found.id);
   };
-  const height = plan.height ? `${Math.min(MOST_HEIGHT, Math.max(LEAST_HEIGHT, plan.height + 110))}px` : `${LEAST_HEIGHT}px`;
+  const across = size === null ? 1 : breadth(plan, size.width);
+  const drawnAt = across >= FAR || nodes.length > FEW ? across : READABLE;
+  const height = `${Math.min(MOST_HEIGHT, Math.max(LEAST_HEIGHT, plan.height * drawnAt + 110))}px`;
   return html`<div class=${`graph${large ? " large" : ""}${far ? " far" : ""}`} style=${large ? { height: "" } : { height }} ref=${frame} onKeyDown=${keyed} data-testid="graph">
     <svg width="100%" height="100%" onClick=${pick} role="group" aria-label=${`${label}: ${plural(nodes.length, "node")}`}>
       <g ref=${camera}>
@@ -179,6 +181,19 @@ export function Graph({ nodes, edges, states, selected, onSelect, label }) {
       <button type="button" class="btn small icon" aria-label=${large ? "Make the graph smaller" : "Make the graph fill the window"} aria-pressed=${String(large)} title=${large ? "Smaller (Esc)" : "Fill the window"} onClick=${() => enlarge(!large)}><${Icon} name=${large ? "close" : "fit"} size=${14} /></button>
     </div>
   </div>`;
+}
+
+// How large it may be drawn to be as broad as the frame.
+const breadth = (plan, width) => Math.min(1, (width - 2 * PAD) / plan.width);
+
+// Layers go to the right; in a narrow frame downwards, unless that is the broader way: many nodes beside each other.
+function laidOut(nodes, edges, narrow) {
+  const across = () => ({ ...layout(nodes, edges, WIDE), down: false });
+  if (narrow === null) return across();
+  const downwards = { ...layout(nodes, edges, TALL), down: true };
+  if (nodes.length > FEW || breadth(downwards, narrow) >= FAR) return downwards;
+  const other = across();
+  return breadth(other, narrow) > breadth(downwards, narrow) ? other : downwards;
 }
 
 // A place along one axis such that no more than the padding is left empty; the middle where all of it has room.
@@ -274,21 +289,32 @@ function Node({ node, place, box, state, selected, stop, onSelect, setCurrent })
   const status = state?.status;
   const name = node.name || node.id;
   const under = [node.agent_id ?? (node.capability ? `any: ${node.capability}` : node.type), state?.note].filter(Boolean).join(" · ");
-  const fits = Math.floor((box.width - (status ? 46 : 26)) / CHARACTER);
   const left = status ? 36 : 14;
+  const room = box.width - left - 12;
   return html`<g class=${`node${status ? ` tone-${tone(status)} is-${status}` : ""}${selected ? " selected" : ""}`} transform=${`translate(${place.x} ${place.y})`}
     role="button" tabindex=${stop ? 0 : -1} data-node=${node.id} aria-pressed=${String(selected)}
     onClick=${() => onSelect(node.id)} onFocus=${() => setCurrent(node.id)}>
     <title>${name}${status ? `: ${status}` : ""}${under ? `, ${under}` : ""}</title>
     <rect class="card" width=${box.width} height=${box.height} rx="8" />
     ${status && html`<g transform=${`translate(11 ${box.height / 2 - 8})`}><path class=${status === "running" ? "sign spin" : "sign"} d=${drawing(sign(status))} /></g>`}
-    <text class="name" x=${left} y=${box.height / 2 - 4}>${cut(name, fits)}</text>
-    <text class="under" x=${left} y=${box.height / 2 + 13}>${cut(under, fits + 2)}</text>
-    
+    <text class="name" x=${left} y=${box.height / 2 - 4}>${cut(name, room, FONTS.name)}</text>
+    <text class="under" x=${left} y=${box.height / 2 + 13}>${cut(under, room, FONTS.under)}</text>
   </g>`;
 }
 
-const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+// As much of a text as has room in the font that the page really has.
+function cut(text, room, font) {
+  const pen = (measure ??= document.createElement("canvas").getContext("2d"));
+  family ??= getComputedStyle(document.body).fontFamily;
+  pen.font = `${font} ${family}`;
+  const wide = pen.measureText(text).width;
+  if (wide <= room) return text;
+  let most = Math.floor((text.length * room) / wide);
+  while (most > 1 && pen.measureText(`${text.slice(0, most)}…`).width > room) most -= 1;
+  return `${text.slice(0, most)}…`;
+}
+let measure;
+let family;
 
 // Drag to move, pinch or Ctrl and wheel to zoom; a plain wheel scrolls the page, unless the graph fills the window.
 function usePointer(frame, actions) {

@@ -2,7 +2,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../core/html.js";
 import { get } from "../core/api.js";
 import { bind } from "../core/keyboard.js";
-import { exactTime, plural, preciseTime, whole } from "../core/format.js";
+import { exactTime, isToday, lineTime, plural, whole } from "../core/format.js";
 import { useStream } from "../core/resource.js";
 import { href } from "../core/router.js";
 import { Icon } from "./icons.js";
@@ -75,7 +75,8 @@ export function LogLines({ query, inputs, empty, testid = "log" }) {
   };
   const { lines } = log;
   const shown = lines.slice(view.first, view.first + view.count);
-  return html`<div class="log-frame" data-testid=${testid}>
+  const dated = lines.length > 0 && !isToday(lines[0].timestamp);
+  return html`<div class=${`log-frame${dated ? " dated" : ""}`} data-testid=${testid}>
     <div class="log-bar">
       <button type="button" class="btn small" aria-pressed=${String(log.paused)} title="p" onClick=${() => log.pause(!log.paused)}>
         <${Icon} name=${log.paused ? "play" : "paused"} size=${14} />${log.paused ? "Resume" : "Pause"}</button>
@@ -99,7 +100,7 @@ function Line({ line, open, onOpen }) {
   const where = [flow, node, agent].filter(Boolean).join(" · ");
   return html`<div class=${`log-line tone-${TONES[word] ?? "rest"}${open ? " open" : ""}`}>
     <button type="button" aria-expanded=${String(open)} onClick=${onOpen}>
-      <time datetime=${timestamp} title=${exactTime(timestamp)}>${preciseTime(timestamp)}</time>
+      <time datetime=${timestamp} title=${exactTime(timestamp)}>${lineTime(timestamp)}</time>
       <span class="log-level"><${Icon} name=${MARKS[word] ?? "info"} size=${13} />${word}</span>
       <span class="log-text"><b>${event}</b>${message && message !== event ? ` ${message}` : ""}${line.error_code ? html` <em>${line.error_code}</em>` : ""}</span>
       <span class="log-where">${where}</span>

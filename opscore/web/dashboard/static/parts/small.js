@@ -1,5 +1,5 @@
 // Small pieces that many pages share.
-import { html, useEffect, useRef, useState } from "../core/html.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../core/html.js";
 import { now } from "../core/clock.js";
 import { NOTHING, duration, exactTime, relative } from "../core/format.js";
 import { isLanding } from "../core/router.js";
@@ -109,9 +109,38 @@ export function Search({ value, onSearch, label, placeholder }) {
   </div>`;
 }
 
+// What scrolls sideways fades at an edge beyond which there is more.
+function useEdges(place) {
+  const look = () => {
+    const { scrollLeft, scrollWidth, clientWidth, classList } = place.current;
+    classList.toggle("more-before", scrollLeft > 2);
+    classList.toggle("more-after", scrollLeft < scrollWidth - clientWidth - 2);
+  };
+  useLayoutEffect(look);
+  useLayoutEffect(() => {
+    const element = place.current;
+    const watch = new ResizeObserver(look);
+    watch.observe(element);
+    element.addEventListener("scroll", look, { passive: true });
+    return () => {
+      watch.disconnect();
+      element.removeEventListener("scroll", look);
+    };
+  }, []);
+}
+
+/** Drop-downs side by side. */
+export function Selects({ children }) {
+  const row = useRef(null);
+  useEdges(row);
+  return html`<div class="selects" ref=${row}>${children}</div>`;
+}
+
 /** A few words of which one is chosen. */
 export function Chips({ label, options, value, onChoose }) {
-  return html`<div class="chips" role="group" aria-label=${label}>
+  const row = useRef(null);
+  useEdges(row);
+  return html`<div class="chips" role="group" aria-label=${label} ref=${row}>
     ${options.map(({ id, title, icon }) => html`<button type="button" key=${id} aria-pressed=${String(id === value)} onClick=${() => onChoose(id)}>
       ${icon && html`<${Icon} name=${icon} size=${13} />`}${title}
     </button>`)}
@@ -129,6 +158,7 @@ export function Choice({ label, options, value, onChoose }) {
 /** Tabs; the arrow keys go from one to the next. */
 export function Tabs({ label, tabs, value, onChoose }) {
   const list = useRef(null);
+  useEdges(list);
   // On a phone the tabs scroll sideways: the chosen one is brought into sight, without moving the page.
   useEffect(() => {
     const tab = list.current.querySelector(`#tab-${value}`);

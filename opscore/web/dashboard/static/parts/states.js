@@ -6,11 +6,11 @@ const TONES = {
   pending: "rest", running: "run", waiting: "wait", retrying: "wait", paused: "pause", completed: "ok", failed: "bad",
   cancelled: "rest", skipped: "rest",
   unknown: "rest", initializing: "run", idle: "ok", active: "run", error: "bad", finished: "ok", offline: "bad",
-  inactive: "rest", healthy: "ok", unhealthy: "bad", unreachable: "bad",
+  inactive: "rest", healthy: "ok", unhealthy: "bad", unreachable: "bad", working: "run", reachable: "ok",
 };
 const SIGNS = {
   retrying: "again", initializing: "pending", finished: "completed", error: "failed", inactive: "cancelled",
-  healthy: "completed", unhealthy: "failed", unreachable: "offline",
+  healthy: "completed", unhealthy: "failed", unreachable: "offline", working: "active", reachable: "completed",
 };
 
 export const tone = (word) => TONES[word] ?? "rest";

@@ -14,7 +14,8 @@ const NEAR_END = 60;
  *
  * @param {object} props
  *   label      what it is a table of
- *   columns    [{id, title, width, cell(row), end?, sort?, phone?: "main" | "end" | "sub" | "note"}]
+ *   columns    [{id, title, width, cell(row), end?, sort?, phone?: "main" | "end" | "sub" | "note",
+ *              told?}], the word before what it shows on a phone, where there are no headings
  *   rows, rowKey(row), rowHref?(row)
  *   sort       {by, down}, with onSort(by)
  *   chosen     a Set of keys, with onChoose(key, is) and onChooseAll(is), puts a tick before each row
@@ -87,7 +88,7 @@ export function Table(props) {
         <div style=${{ height: `${(rows.length - end) * view.height}px` }} role="presentation"></div>
       </div>
     </div>
-    ${foot && html`<div class="table-foot">${foot}</div>`}
+    ${(foot || chosen) && html`<div class="table-foot">${chosen && html`<label class="check only-phone"><${TickAll} ...${props} />Select all</label>`}${foot}</div>`}
   </div>`;
 }
 
@@ -120,7 +121,7 @@ function Row({ row, index, columns, rowKey, rowHref, rowName, chosen, mayChoose,
     data-key=${id} aria-selected=${chosen ? String(chosen.has(id)) : undefined} onClick=${opens && open}>
     ${chosen && html`<div class="td tick" role="cell">${(!mayChoose || mayChoose(row)) && html`<input type="checkbox" aria-label=${`Select ${rowName ? rowName(row) : id}`}
       checked=${chosen.has(id)} onChange=${(event) => onChoose(id, event.currentTarget.checked)} />`}</div>`}
-    ${columns.map(({ id: name, cell, end, phone }) => html`<div class=${`td${end ? " end" : ""}${phone ? ` p-${phone}` : ""}`} role="cell" key=${name}>${cell(row)}</div>`)}
+    ${columns.map(({ id: name, cell, end, phone, told }) => html`<div class=${`td${end ? " end" : ""}${phone ? ` p-${phone}` : ""}`} role="cell" key=${name} data-told=${told}>${cell(row)}</div>`)}
   </div>`;
 }
 

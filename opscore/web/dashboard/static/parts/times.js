@@ -10,11 +10,11 @@ const WINDOW = 86_400;
 const KINDS = [["queue_ms", "Queued"], ["call_ms", "Call"], ["commit_ms", "Commit"]];
 
 /** A row for each thing; for a single one, a row for each kind of time. */
-export function Times({ query, title, name, single = false }) {
+export function Times({ query, title, name, single = false, open = 0 }) {
   const speed = useResource((signal) => get("/performance", { window: WINDOW, limit: 50, ...query }, { signal }), [JSON.stringify(query)], { every: 5000 });
   useEvery(15_000, speed.refresh);
   return html`<${Panel} title=${title} note="last 24 hours" testid="times">
-    <${Loaded} of=${speed} lines=${3}>${({ rows }) => (!rows.length ? html`<${Empty} icon="pulse" title="No calls in the last 24 hours" />`
+    <${Loaded} of=${speed} lines=${3}>${({ rows }) => (!rows.length ? html`<${Empty} icon="pulse" title="No step has ended in the last 24 hours">${single && `${open ? `${plural(open, "call is open", "calls are open")} now. ` : ""}Calls count when their step ends, after its last attempt.`}</${Empty}>`
       : single ? html`<${Kinds} row=${rows[0]} />` : html`<${Rows} rows=${rows} name=${name} />`)}</${Loaded}>
   </${Panel}>`;
 }
