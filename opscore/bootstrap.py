@@ -132,6 +132,7 @@ async def _parts(
             timeout=settings.database_timeout,
             on_fatal=on_fatal or _report,
             observer=metrics.store,
+            search_limit=settings.search_timeout,
         ) as store,
         open_keeper(store, pipeline, clock, _keeping(settings)) as keeper,
         open_traces(__version__, store.agent_now) as spans,

@@ -60,6 +60,17 @@ class LogQuery:
     before: Optional[int] = None
     after: Optional[int] = None
     limit: int = 100
+    is_near: bool = False
+    """Whether ``after`` is a place that the log was read to just now, so that little can follow."""
+
+    @property
+    def is_search(self) -> bool:
+        """Whether very many may have to be looked at for a few that fit; an execution's, say, are found by an index."""
+        if self.is_near:
+            return False
+        found = self.execution_id or self.agent_id or self.error_code
+        narrowed = self.level or self.flow_id or self.node_id or self.request_id or self.trace_id or self.until
+        return self.text is not None or (found is None and bool(narrowed))
 
 
 @attrs.frozen

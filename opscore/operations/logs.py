@@ -30,7 +30,7 @@ class Logs:
             # The id of an entry is never below its instant.
             return attrs.evolve(query, after=max(0, query.since - 1))
         await self._feed.settle()
-        return attrs.evolve(query, after=await self._store.last_log())
+        return attrs.evolve(query, after=await self._store.last_log(), is_near=True)
 
     async def following(self, query: LogQuery) -> LogPage:
         """A page of what follows ``query.after``, oldest first."""

@@ -95,8 +95,9 @@ async def _follow(request: web.Request, stream: Stream, wanted: LogQuery) -> Non
         while True:
             looks = 0 if page.entries else looks + 1
             await _send(stream, page, looks)
-            wanted = attrs.evolve(wanted, after=page.read_to)
-            if len(page.entries) == _PAGE:
+            is_all = len(page.entries) < _PAGE
+            wanted = attrs.evolve(wanted, after=page.read_to, is_near=is_all)
+            if not is_all:
                 stream.ring()
             if not await stream.goes_on():
                 return
