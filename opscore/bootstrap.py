@@ -135,7 +135,7 @@ async def _parts(
             search_limit=settings.search_timeout,
         ) as store,
         open_keeper(store, pipeline, clock, _keeping(settings)) as keeper,
-        open_traces(__version__, store.agent_now) as spans,
+        open_traces(__version__, store.agent_now, pipeline.secrets) as spans,
         open_protocols(
             settings.agent_networks,
             settings.max_answer_bytes,
@@ -156,7 +156,8 @@ async def _parts(
                 "`opscore keys create`, or allow everybody with OPSCORE_API_KEY_REQUIRED=false."
             )
         flows = Flows(store, clock)
-        agents = Agents(store, engine, protocols, clock)
+        mask = pipeline.secrets.mask_known
+        agents = Agents(store, engine, protocols, clock, mask)
         executions = Executions(store, engine, flows, clock, settings.execution_timeout)
         if settings.flows_dir:
             loaded = await definitions.store(flows, from_files)
@@ -166,7 +167,7 @@ async def _parts(
                 agents=agents,
                 events=Events(store, engine),
                 webhook=Webhook(agents, clock, settings.webhook_secret),
-                sessions=Sessions(store, engine, flows, executions),
+                sessions=Sessions(store, engine, flows, executions, mask),
                 executions=executions,
                 flows=flows,
                 insight=Insight(store, engine, protocols, clock, _capacity(settings)),
