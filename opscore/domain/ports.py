@@ -477,6 +477,9 @@ class LogFeed(Protocol):
     def listening(self, on_change: Callable[[], object]) -> ContextManager[None]:
         """Have ``on_change`` called after entries were written, within the block. It must be quick."""
 
+    def newest(self, query: LogQuery) -> Optional[LogPage]:
+        """A page of what follows ``query.after``, from memory; None where memory does not reach back so far."""
+
     async def settle(self) -> None:
         """Return when all that was logged before can be read."""
 
