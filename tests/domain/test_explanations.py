@@ -231,7 +231,7 @@ OPEN_NODES: list[tuple[str, str, Explanation, str, str]] = [
             step(waiting_for="retry", attempt=2, failures=2, waiting_until=ahead(1), **UNREACHABLE),
             agents=[view(breaker=OPEN)],
         ),
-        "attempt 2 of 3 of agent \"eddie\" failed, and another follows",
+        'attempt 2 of 3 of agent "eddie" failed, and another follows',
         "attempt 3 of 3 after AGENT_UNREACHABLE, but not before its agent is tried at 2027-01-15T08:00:05Z (in 5 s).",
     ),
     (
