@@ -47,6 +47,7 @@ from opscore.telemetry.traces import open_traces
 from opscore.version import __version__
 from opscore.web.app import WebConfig, make_app
 from opscore.web.config import TRACER
+from opscore.web.server import Runner
 
 log = logging.getLogger(__name__)
 
@@ -331,7 +332,7 @@ async def serve(settings: Settings, on_ready: Optional[Callable[[str], object]] 
                 engine.hurry()
         stopping.set()
 
-    runner = web.AppRunner(app, shutdown_timeout=_HANDLERS_GRACE, handle_signals=False, **SERVER_OPTIONS)
+    runner = Runner(app, SERVER_OPTIONS, _HANDLERS_GRACE)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
