@@ -104,28 +104,6 @@ async def _parts(
     from_files = await _flow_files(settings)
     clock = SystemClock()
     metrics = metrics or Metrics(__version__, clock)
-    limits = Limits(
-        calls=settings.max_calls,
-        open_runs=settings.max_open_runs,
-        queued=settings.max_queued,
-        node_timeout=settings.node_timeout,
-        drain_timeout=settings.drain_timeout,
-        retention=settings.retention,
-        prune_interval=settings.prune_interval,
-        fleet=FleetLimits(
-            calls_per_agent=settings.max_calls_per_agent,
-            breaker_failures=settings.breaker_failures,
-            breaker_pause=settings.breaker_pause,
-            offline_after=settings.offline_after,
-        ),
-        probing=Probing(
-            interval=settings.probe_interval,
-            jitter=settings.probe_jitter,
-            concurrency=settings.probe_concurrency,
-        ),
-        report_retention=settings.report_retention,
-        directory_interval=settings.agentkit_interval,
-    )
     async with (
         open_store(
             settings.database_path,
@@ -146,7 +124,13 @@ async def _parts(
             discretion=Discretion(pipeline.secrets.add_address, pipeline.secrets.mask_known),
         ) as protocols,
         open_engine(
-            store, protocols, clock, limits, _directory(settings, protocols), _observers(metrics, spans), spans
+            store,
+            protocols,
+            clock,
+            _limits(settings),
+            _directory(settings, protocols),
+            _observers(metrics, spans),
+            spans,
         ) as engine,
         metrics.watching(_sources(store, engine, lambda: {**pipeline.lost, "store": keeper.lost})),
     ):
@@ -179,6 +163,31 @@ async def _parts(
             engine,
             spans,
         )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        calls=settings.max_calls,
+        open_runs=settings.max_open_runs,
+        queued=settings.max_queued,
+        node_timeout=settings.node_timeout,
+        drain_timeout=settings.drain_timeout,
+        retention=settings.retention,
+        prune_interval=settings.prune_interval,
+        fleet=FleetLimits(
+            calls_per_agent=settings.max_calls_per_agent,
+            breaker_failures=settings.breaker_failures,
+            breaker_pause=settings.breaker_pause,
+            offline_after=settings.offline_after,
+        ),
+        probing=Probing(
+            interval=settings.probe_interval,
+            jitter=settings.probe_jitter,
+            concurrency=settings.probe_concurrency,
+        ),
+        report_retention=settings.report_retention,
+        directory_interval=settings.agentkit_interval,
+    )
 
 
 def _capacity(settings: Settings) -> Capacity:
