@@ -47,6 +47,7 @@ from opscore.telemetry.traces import open_traces
 from opscore.version import __version__
 from opscore.web.app import WebConfig, make_app
 from opscore.web.config import TRACER
+from opscore.web.server import Runner
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,69 @@ async def _parts(
     from_files = await _flow_files(settings)
     clock = SystemClock()
     metrics = metrics or Metrics(__version__, clock)
-    limits = Limits(
+    async with (
+        open_store(
+            settings.database_path,
+            now=clock.now(),
+            timeout=settings.database_timeout,
+            on_fatal=on_fatal or _report,
+            observer=metrics.store,
+            search_limit=settings.search_timeout,
+        ) as store,
+        open_keeper(store, pipeline, clock, _keeping(settings)) as keeper,
+        open_traces(__version__, store.agent_now, pipeline.secrets) as spans,
+        open_protocols(
+            settings.agent_networks,
+            settings.max_answer_bytes,
+            local_agents,
+            agentkit=(settings.agentkit_api_url, settings.agentkit_api_key),
+            probe_timeout=settings.probe_timeout,
+            discretion=Discretion(pipeline.secrets.add_address, pipeline.secrets.mask_known),
+        ) as protocols,
+        open_engine(
+            store,
+            protocols,
+            clock,
+            _limits(settings),
+            _directory(settings, protocols),
+            _observers(metrics, spans),
+            spans,
+        ) as engine,
+        metrics.watching(_sources(store, engine, lambda: {**pipeline.lost, "store": keeper.lost})),
+    ):
+        keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
+        if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
+            raise Invalid(
+                f"Listening on {settings.host} needs an API key: set OPSCORE_API_KEY, or create one with "
+                "`opscore keys create`, or allow everybody with OPSCORE_API_KEY_REQUIRED=false."
+            )
+        flows = Flows(store, clock)
+        mask = pipeline.secrets.mask_known
+        agents = Agents(store, engine, protocols, clock, mask)
+        executions = Executions(store, engine, flows, clock, settings.execution_timeout)
+        if settings.flows_dir:
+            loaded = await definitions.store(flows, from_files)
+            log.info("flows.loaded", extra={"directory": settings.flows_dir, **attrs.asdict(loaded)})
+        yield Parts(
+            Operations(
+                agents=agents,
+                events=Events(store, engine),
+                webhook=Webhook(agents, clock, settings.webhook_secret),
+                sessions=Sessions(store, engine, flows, executions, mask),
+                executions=executions,
+                flows=flows,
+                insight=Insight(store, engine, protocols, clock, _capacity(settings)),
+                keys=keys,
+                logs=Logs(store, keeper),
+                overview=Overview(store, engine, clock),
+            ),
+            engine,
+            spans,
+        )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
         calls=settings.max_calls,
         open_runs=settings.max_open_runs,
         queued=settings.max_queued,
@@ -125,57 +188,6 @@ async def _parts(
         report_retention=settings.report_retention,
         directory_interval=settings.agentkit_interval,
     )
-    async with (
-        open_store(
-            settings.database_path,
-            now=clock.now(),
-            timeout=settings.database_timeout,
-            on_fatal=on_fatal or _report,
-            observer=metrics.store,
-        ) as store,
-        open_keeper(store, pipeline, clock, _keeping(settings)) as keeper,
-        open_traces(__version__, store.agent_now) as spans,
-        open_protocols(
-            settings.agent_networks,
-            settings.max_answer_bytes,
-            local_agents,
-            agentkit=(settings.agentkit_api_url, settings.agentkit_api_key),
-            probe_timeout=settings.probe_timeout,
-            discretion=Discretion(pipeline.secrets.add_address, pipeline.secrets.mask_known),
-        ) as protocols,
-        open_engine(
-            store, protocols, clock, limits, _directory(settings, protocols), _observers(metrics, spans), spans
-        ) as engine,
-        metrics.watching(_sources(store, engine, lambda: {**pipeline.lost, "store": keeper.lost})),
-    ):
-        keys = Keys(store, clock, first_key=settings.api_key, required=settings.api_key_required)
-        if not settings.is_loopback and not await keys.required() and settings.api_key_required is None:
-            raise Invalid(
-                f"Listening on {settings.host} needs an API key: set OPSCORE_API_KEY, or create one with "
-                "`opscore keys create`, or allow everybody with OPSCORE_API_KEY_REQUIRED=false."
-            )
-        flows = Flows(store, clock)
-        agents = Agents(store, engine, protocols, clock)
-        executions = Executions(store, engine, flows, clock, settings.execution_timeout)
-        if settings.flows_dir:
-            loaded = await definitions.store(flows, from_files)
-            log.info("flows.loaded", extra={"directory": settings.flows_dir, **attrs.asdict(loaded)})
-        yield Parts(
-            Operations(
-                agents=agents,
-                events=Events(store, engine),
-                webhook=Webhook(agents, clock, settings.webhook_secret),
-                sessions=Sessions(store, engine, flows, executions),
-                executions=executions,
-                flows=flows,
-                insight=Insight(store, engine, protocols, clock, _capacity(settings)),
-                keys=keys,
-                logs=Logs(store, keeper),
-                overview=Overview(store, engine, clock),
-            ),
-            engine,
-            spans,
-        )
 
 
 def _capacity(settings: Settings) -> Capacity:
@@ -329,7 +341,7 @@ async def serve(settings: Settings, on_ready: Optional[Callable[[str], object]] 
                 engine.hurry()
         stopping.set()
 
-    runner = web.AppRunner(app, shutdown_timeout=_HANDLERS_GRACE, handle_signals=False, **SERVER_OPTIONS)
+    runner = Runner(app, SERVER_OPTIONS, _HANDLERS_GRACE)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)

@@ -158,6 +158,10 @@ class Settings:
         "OPSCORE_DATABASE_TIMEOUT", 30.0, "seconds after which the database counts as dead", parse="float"
     )
 
+    search_timeout: float = _setting(
+        "OPSCORE_SEARCH_TIMEOUT", 10.0, "seconds after which a search of executions or logs is given up", parse="float"
+    )
+
     @property
     def is_loopback(self) -> bool:
         """Whether the server is bound to this machine alone."""
@@ -251,6 +255,7 @@ def check_settings(settings: Settings) -> None:
         "database_timeout",
         "probe_timeout",
         "breaker_pause",
+        "search_timeout",
     ):
         if not getattr(settings, name) > 0:
             raise Invalid(f"{_variable(name)} must be above 0.")

@@ -160,7 +160,9 @@ def base_address(url: str) -> str:
     except (AttributeError, ValueError):
         valid = False
     if not valid or parts.query or parts.fragment or parts.username:
-        raise OpsCoreConfigurationError(f"{str(url)[:200]!r} is not the address of a server, such as {DEFAULT_URL}.")
+        # What may be a password in it is not to be read in a log.
+        shown = re.sub(r"//[^/]*@", "//***@", str(url).partition("?")[0])[:200] + ("?..." if "?" in str(url) else "")
+        raise OpsCoreConfigurationError(f"{shown!r} is not the address of a server, such as {DEFAULT_URL}.")
     path = parts.path.rstrip("/")
     for prefix in (PREFIX, DIALECT):
         path = path.removesuffix(prefix)

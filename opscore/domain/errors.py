@@ -4,7 +4,8 @@
     ├── Invalid               what was asked makes no sense as it stands
     │   ├── InvalidDocument   JSON or YAML that cannot be read
     │   ├── InvalidFiles      files with definitions that cannot run
-    │   └── InvalidFlow       a definition that cannot run
+    │   ├── InvalidFlow       a definition that cannot run
+    │   └── TooBroad          a search that has too much to look at
     ├── Unauthenticated       no key, or not a key of ours
     │   └── Replayed          a signature that was used before
     ├── Forbidden             a key of ours without the scope; a foreign host
@@ -73,6 +74,12 @@ class InvalidFlow(Invalid):
     """A flow definition that cannot run; ``details`` has every finding by place."""
 
     code = "INVALID_FLOW"
+
+
+class TooBroad(Invalid):
+    """A search that has too much to look at."""
+
+    code = "SEARCH_TOO_BROAD"
 
 
 class Unauthenticated(OpsCoreError):

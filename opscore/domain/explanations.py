@@ -470,7 +470,7 @@ class _Teller:
         else:
             which = f"attempt {max(1, step.failures)} of {node.retry.max_attempts}"
             text = f"{which}{agent} failed, and another follows: {failed}"
-            move = f"A retry{self._at(until)}: {next_try} after {code}"
+            move = f"A retry{self._at(until)}: {next_try} after {code}{self._but_later(step.agent_id, until)}"
         return Cause(
             "retry",
             f'Node "{step.node_id}": {text}{self._doubts(step.agent_id, step.error_message)}',
@@ -514,6 +514,14 @@ class _Teller:
         if view.observed.breaker.state == "half_open" or spec.protocol in self._situation.later:
             return 1
         return spec.max_concurrency or self._situation.capacity.calls_per_agent
+
+    def _but_later(self, agent_id: Optional[str], until: Optional[Instant]) -> str:
+        """What to say of a retry that comes before its agent is tried again; nothing of any other."""
+        view = self._situation.agents.get(agent_id or "")
+        if view is None or view.observed.breaker.state != "open" or view.observed.breaker.retry_at is None:
+            return ""
+        again = view.observed.breaker.retry_at
+        return "" if until is not None and until >= again else f", but not before its agent is tried{self._at(again)}"
 
     def _in(self, until: Instant) -> str:
         return f" in {between(self._now, until)}" if until > self._now else ", which is over: at any moment"

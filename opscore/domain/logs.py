@@ -40,6 +40,10 @@ class LogEntry:
     fields: str = "{}"
 
 
+EQUAL = ("execution_id", "flow_id", "node_id", "agent_id", "error_code", "request_id", "trace_id")
+"""What an entry has to have the same as a query, where the query has it."""
+
+
 @attrs.frozen
 class LogQuery:
     """Which entries to read. Newest first and below ``before``; with ``after`` oldest first, and above it."""
@@ -60,6 +64,35 @@ class LogQuery:
     before: Optional[int] = None
     after: Optional[int] = None
     limit: int = 100
+    is_near: bool = False
+    """Whether ``after`` is a place that the log was read to just now, so that little can follow."""
+
+    def fits(self, entry: LogEntry) -> bool:
+        """Whether an entry is wanted, wherever it stands."""
+        if entry.level < self.level or (self.until is not None and entry.at >= self.until):
+            return False
+        if self.since is not None and entry.at < self.since:
+            return False
+        for name in EQUAL:
+            wanted = getattr(self, name)
+            if wanted is not None and wanted != getattr(entry, name):
+                return False
+        return self.text is None or self._is_in(self.text, entry)
+
+    @staticmethod
+    def _is_in(text: str, entry: LogEntry) -> bool:
+        # Of bytes only the ASCII letters are lowered, as the store does it.
+        sought = text.encode().lower()
+        return any(sought in one.encode().lower() for one in (entry.message, entry.event, entry.error_code or ""))
+
+    @property
+    def is_search(self) -> bool:
+        """Whether very many may have to be looked at for a few that fit; an execution's, say, are found by an index."""
+        if self.is_near:
+            return False
+        found = self.execution_id or self.agent_id or self.error_code
+        narrowed = self.level or self.flow_id or self.node_id or self.request_id or self.trace_id or self.until
+        return self.text is not None or (found is None and bool(narrowed))
 
 
 @attrs.frozen

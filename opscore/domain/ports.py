@@ -95,6 +95,9 @@ class Directory(Protocol):
 # -- the store ------------------------------------------------------------------------------------
 
 
+_FAR = 1_000
+
+
 @attrs.frozen
 class ExecutionQuery:
     """Which executions to list, newest first. ``before`` is the id of the last one already seen."""
@@ -110,6 +113,12 @@ class ExecutionQuery:
     before: Optional[str] = None
     text: Optional[str] = None
     """The beginning of an id, or part of a flow id, an error's code or message, or a user id; in any case."""
+
+    @property
+    def is_search(self) -> bool:
+        """Whether very many may have to be looked at for a few that fit."""
+        by_two = self.flow_id is not None and self.status is not None
+        return by_two or bool(self.text or self.agent_id or self.metadata) or self.offset > _FAR
 
 
 @attrs.frozen
@@ -467,6 +476,9 @@ class LogFeed(Protocol):
 
     def listening(self, on_change: Callable[[], object]) -> ContextManager[None]:
         """Have ``on_change`` called after entries were written, within the block. It must be quick."""
+
+    def newest(self, query: LogQuery) -> Optional[LogPage]:
+        """A page of what follows ``query.after``, from memory; None where memory does not reach back so far."""
 
     async def settle(self) -> None:
         """Return when all that was logged before can be read."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from opscore.domain.agents import Agent, AgentSpec, AgentState, AgentView, Report, Source
 from opscore.domain.announcements import announced, merged
 from opscore.domain.calls import Probe
+from opscore.domain.discretion import MASK, masked, shown_address
 from opscore.domain.documents import encode_json
 from opscore.domain.errors import AgentNotFound, Conflict, Invalid, Unavailable
 from opscore.domain.instants import Instant
@@ -22,7 +23,24 @@ _TRIES = 5
 class Agents:
     """Register, find, test and forget agents."""
 
-    def __init__(self, store: Store, runs: Runs, protocols: Mapping[str, AgentProtocol], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runs: Runs,
+        protocols: Mapping[str, AgentProtocol],
+        clock: Clock,
+        mask: Callable[[str], str] = str,
+    ) -> None:
+        """Take what it works with.
+
+        Args:
+            store: Everything that lasts.
+            runs: The engine.
+            protocols: How agents are called, by name.
+            clock: Time.
+            mask: Gives a text without the secrets that the server knows.
+        """
+        self._mask = mask
         self._store = store
         self._runs = runs
         self._protocols = protocols
@@ -129,7 +147,11 @@ class Agents:
         """
         if self._store.agent_now(agent_id) is None:
             raise AgentNotFound(f'There is no agent "{agent_id[:100]}".')
-        return await self._runs.report(agent_id, state, reported_at, encode_json(details))
+        text = encode_json(details)
+        # What an agent says of a failure is kept and shown, as it is where it answers a call.
+        if state == "error" and self._mask(text) != text:
+            text = encode_json(masked(details, self._mask))
+        return await self._runs.report(agent_id, state, reported_at, text)
 
     async def history(
         self, agent_id: str, limit: int, before: Optional[tuple[Instant, Instant]] = None
@@ -139,14 +161,22 @@ class Agents:
         return await self._store.reports(ReportQuery(agent_id, agent.created_at, limit, before))
 
     async def test(self, endpoint: Optional[str], protocol: str) -> Probe:
-        """Ask an endpoint whether an agent is there, registered or not.
+        """Ask an endpoint whether an agent is there, registered or not; one as it is shown is meant as it is.
 
         Raises:
             Invalid: The protocol is unknown, or could never reach the endpoint.
         """
         speaker = self._protocol(protocol)
+        endpoint = await self._meant(endpoint)
         speaker.check(AgentSpec(agent_id="test", name="test", protocol=protocol, endpoint=endpoint))
         return await speaker.probe(endpoint)
+
+    async def _meant(self, endpoint: Optional[str]) -> Optional[str]:
+        """The endpoint that an agent is registered with, where this is how it is shown."""
+        if endpoint is None or MASK not in endpoint:
+            return endpoint
+        known = (agent.spec.endpoint for agent in await self._store.agents())
+        return next((one for one in known if shown_address(one) == endpoint), endpoint)
 
     def _view(self, agent: Agent) -> AgentView:
         return AgentView(agent, self._runs.observed(agent.spec.agent_id))

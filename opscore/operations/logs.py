@@ -30,11 +30,11 @@ class Logs:
             # The id of an entry is never below its instant.
             return attrs.evolve(query, after=max(0, query.since - 1))
         await self._feed.settle()
-        return attrs.evolve(query, after=await self._store.last_log())
+        return attrs.evolve(query, after=await self._store.last_log(), is_near=True)
 
     async def following(self, query: LogQuery) -> LogPage:
-        """A page of what follows ``query.after``, oldest first."""
-        return await self._store.logs(query)
+        """A page of what follows ``query.after``, oldest first; what many follow is read for none of them."""
+        return self._feed.newest(query) or await self._store.logs(query)
 
     def listening(self, on_change: Callable[[], object]) -> ContextManager[None]:
         """Have ``on_change`` called after entries were written, within the block. It must be quick."""

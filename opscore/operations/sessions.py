@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Mapping, Optional, Sequence
+from typing import Any, Callable, Literal, Mapping, Optional, Sequence
 
 import attrs
 import orjson
@@ -87,7 +87,10 @@ class Completion:
 class Sessions:
     """Trigger workflows, follow their sessions, end their tasks."""
 
-    def __init__(self, store: Store, runs: Runs, flows: Flows, executions: Executions) -> None:
+    def __init__(
+        self, store: Store, runs: Runs, flows: Flows, executions: Executions, mask: Callable[[str], str] = str
+    ) -> None:
+        self._mask = mask
         self._store = store
         self._runs = runs
         self._flows = flows
@@ -162,7 +165,8 @@ class Sessions:
 
     async def _conclude(self, task: OpenTask, completion: Completion) -> str:
         try:
-            await self._runs.conclude(task, completion.outcome)
+            told = attrs.evolve(completion, error_message=self._mask(completion.error_message))
+            await self._runs.conclude(task, told.outcome)
         except Stale:
             return await self._completed_before(task.execution_id, task.node_id, completion)
         return task.task_id

@@ -8,6 +8,7 @@ of the agent: the task is offered again.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 import time
@@ -36,6 +37,7 @@ HAND_OVER_TIMEOUT: Seconds = 10.0
 _LIST_TIMEOUT: Seconds = 30.0
 _LONGEST_LIST = 16 * 1024 * 1024
 _LONGEST_ANSWER = 64 * 1024
+_ENDPOINTS_KNOWN = 4_096
 _BUSY = frozenset({408, 409, 423, 425, 429})
 _NOT_OFFERED = (404, 405, 501)
 # "http://v1" and "http://run" are hosts of those names, not paths.
@@ -77,6 +79,7 @@ class AgentKit:
         self._discretion = discretion or Discretion()
         self._base = None if url is None else yarl.URL(_V1.sub("", url.rstrip("/")).rstrip("/"))
         self._limit = aiohttp.ClientTimeout(total=timeout)
+        self._learn = functools.lru_cache(_ENDPOINTS_KNOWN)(self._discretion.learn)
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}", "X-API-Key": key}
 
     def check(self, spec: AgentSpec) -> None:
@@ -85,6 +88,7 @@ class AgentKit:
         Raises:
             Invalid: It is malformed or in a forbidden network.
         """
+        self._learn(spec.endpoint or "")
         if spec.endpoint is not None and spec.endpoint.lower().startswith(("http:", "https:")):
             self._guard.check_endpoint(spec.endpoint)
 
@@ -93,6 +97,7 @@ class AgentKit:
         if self._base is None:
             text = "AGENTKIT_API_URL is not set, so no task can be handed to this agent."
             return Refused("AGENTKIT_NOT_CONFIGURED", text, retryable=False)
+        self._learn(call.agent.spec.endpoint or "")  # AgentKit knows it, and may tell of it
         try:
             return self._discretion.reply(await self._hand_over(self._base, call))
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:

@@ -21,6 +21,7 @@ async def open_store(
     timeout: Seconds,
     on_fatal: Callable[[str], object],
     observer: Optional[StoreObserver] = None,
+    search_limit: Seconds = 10.0,
 ) -> AsyncIterator[SqlStore]:
     """An open store on a file or ``:memory:``, brought up to date; closed at the end.
 
@@ -30,11 +31,12 @@ async def open_store(
         timeout: Seconds after which the database counts as dead.
         on_fatal: Called once with the reason when the process must not go on.
         observer: Told of commits and reads.
+        search_limit: Seconds after which a search is given up.
 
     Raises:
         StoreError: The file cannot be opened, is in use, or is not for this program.
     """
-    database = Database(path, timeout, on_fatal, observer)
+    database = Database(path, timeout, on_fatal, observer, search_limit)
     await database.open(now)
     try:
         store = SqlStore(database)

@@ -29,7 +29,7 @@ class InsightReader:
             opened = dict(connection.execute(self._sql["open_counts"]).fetchall())
             ended = {row[0]: row[1] for row in connection.execute(self._sql["totals"])}
             newest = connection.execute(self._sql["newest_failures"], {"limit": failures})
-            oldest = connection.execute(self._sql["oldest_queued"]).fetchone()
+            oldest = connection.execute(self._sql["oldest_pending"]).fetchone()
             return Picture(
                 pending=opened.get("pending", 0),
                 running=opened.get("running", 0),

@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any, Mapping, Optional, Sequence
 
 from opscore.domain.instants import Instant
-from opscore.domain.logs import LogEntry, LogPage, LogQuery
+from opscore.domain.logs import EQUAL, LogEntry, LogPage, LogQuery
 from opscore.store.sqlite import Write
 
 _COLUMNS = (
@@ -16,7 +16,6 @@ _COLUMNS = (
 _ROW = f"({', '.join('?' * 16)})"
 _ROWS_AT_ONCE = (50, 10, 1)
 """Few sizes, for each is a statement to be prepared; 16 * 50 values are below what any SQLite takes."""
-_EQUAL = ("execution_id", "flow_id", "node_id", "agent_id", "error_code", "request_id", "trace_id")
 
 
 class LogBook:
@@ -88,7 +87,7 @@ def _page_sql(query: LogQuery) -> tuple[str, list[Any]]:
         add("log_id < ?", query.before)
     if query.after is not None:
         add("log_id > ?", query.after)
-    for name in _EQUAL:
+    for name in EQUAL:
         value = getattr(query, name)
         if value is not None:
             add(f"{name} = ?", value)

@@ -27,6 +27,7 @@ from opscore.domain.instants import Instant, Seconds
 from opscore.domain.ports import Refusal, StoreObserver
 from opscore.store.lock import FileLock
 from opscore.store.migrate import migrate
+from opscore.store.searcher import Searcher
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Database:
         timeout: Seconds,
         on_fatal: Callable[[str], object],
         observer: Optional[StoreObserver] = None,
+        search_limit: Seconds = 10.0,
     ) -> None:
         """Take what it works with.
 
@@ -71,11 +73,14 @@ class Database:
             timeout: Seconds after which a call that has not returned means a dead database.
             on_fatal: Called once, with the reason, when the process must not go on.
             observer: Told of commits and reads.
+            search_limit: Seconds after which a search is given up.
         """
         self._path = path
         self._observer = observer
         self._timeout = timeout
         self._on_fatal = on_fatal
+        # Well before a call that has not returned means a dead database.
+        self._searcher = Searcher(self._read_for_search, min(search_limit, timeout / 2))
         self._lock = None if path == ":memory:" else FileLock(path)
         self._queue: deque[tuple[Sequence[Write], asyncio.Future[None]]] = deque()
         self._patient: deque[tuple[Sequence[Write], asyncio.Future[None]]] = deque()
@@ -86,6 +91,7 @@ class Database:
         self._units = 0
         self._writer: aiosqlite.Connection
         self._readers: list[aiosqlite.Connection] = []
+        self._for_searches: Optional[aiosqlite.Connection] = None
         self._turns: Iterator[tuple[aiosqlite.Connection, asyncio.Lock]]
         self._task: asyncio.Task[None]
 
@@ -117,15 +123,8 @@ class Database:
             )
             applied = await _run(self._writer, _prepare_writer, self._path, now)
             for _ in range(_READERS if self._lock else 0):
-                reader = await aiosqlite.connect(
-                    f"file:{_quoted(self._path)}?mode=ro",
-                    uri=True,
-                    isolation_level=None,
-                    cached_statements=_STATEMENTS,
-                    check_same_thread=False,
-                )
-                self._readers.append(reader)
-                await _run(reader, _prepare_reader)
+                self._readers.append(await self._connect_reader())
+            self._for_searches = await self._connect_reader() if self._lock else None
         except sqlite3.Error as error:
             raise StoreError(f"The database {self._path} cannot be used: {error}.") from error
         # A database in memory has one connection: reads take turns with the writer's trips.
@@ -133,18 +132,32 @@ class Database:
         self._turns = itertools.cycle([(reader, asyncio.Lock()) for reader in self._readers or [self._writer]])
         return applied
 
+    async def _connect_reader(self) -> aiosqlite.Connection:
+        reader = await aiosqlite.connect(
+            f"file:{_quoted(self._path)}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            cached_statements=_STATEMENTS,
+            check_same_thread=False,
+        )
+        await _run(reader, _prepare_reader)
+        return reader
+
     async def close(self) -> None:
         """Write what waits, then close. Nothing may be written afterwards."""
         self._closing = True
+        self._searcher.close()
         self._ring()
         await self._task
         await self._disconnect()
 
     async def _disconnect(self) -> None:
-        for connection in [*self._readers, *([self._writer] if hasattr(self, "_writer") else [])]:
-            with suppress(sqlite3.Error, ValueError):
-                await connection.close()
-        self._readers = []
+        writer = getattr(self, "_writer", None)
+        for connection in [*self._readers, self._for_searches, writer]:
+            if connection is not None:
+                with suppress(sqlite3.Error, ValueError):
+                    await connection.close()
+        self._readers, self._for_searches = [], None
         if self._lock is not None:
             self._lock.release()
 
@@ -246,16 +259,38 @@ class Database:
         began = time.monotonic()
         connection, lock = next(self._turns)
         async with lock:
-            watchdog = asyncio.get_running_loop().call_later(
-                self._timeout, self._die, "The database has not answered in time."
-            )
-            try:
-                return await _run(connection, query)
-            except sqlite3.Error as error:
-                raise _translate(error) from error
-            finally:
-                watchdog.cancel()
-                self._tell(lambda observer: observer.read(time.monotonic() - began))
+            return await self._read_on(connection, query, began)
+
+    async def search(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function that may have to look at very much: in its turn, and for a limited time.
+
+        Raises:
+            TooBroad: It has taken too long.
+            Overloaded: Too many wait for their turn.
+            StoreError: The database failed, or is being closed.
+        """
+        return await self._searcher.search(query)
+
+    async def _read_for_search(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        if self._for_searches is None:  # a database in memory has one connection
+            return await self.read(query)
+        if self._dead:
+            raise self._dead
+        return await self._read_on(self._for_searches, query, time.monotonic())
+
+    async def _read_on(
+        self, connection: aiosqlite.Connection, query: Callable[[sqlite3.Connection], T], began: Seconds
+    ) -> T:
+        watchdog = asyncio.get_running_loop().call_later(
+            self._timeout, self._die, "The database has not answered in time."
+        )
+        try:
+            return await _run(connection, query)
+        except sqlite3.Error as error:
+            raise _translate(error) from error
+        finally:
+            watchdog.cancel()
+            self._tell(lambda observer: observer.read(time.monotonic() - began))
 
     @property
     def figures(self) -> Mapping[str, float]:

@@ -90,7 +90,8 @@ class SqlStore:
 
     async def executions(self, query: ExecutionQuery) -> Sequence[Execution]:
         """A page of executions, newest first."""
-        return await self._database.read(lambda connection: self._reader.page(connection, query))
+        read = self._database.search if query.is_search else self._database.read
+        return await read(lambda connection: self._reader.page(connection, query))
 
     async def steps(self, execution_id: str) -> Sequence[Step]:
         """The steps of an execution."""
@@ -150,11 +151,11 @@ class SqlStore:
 
     async def picture(self, spans: Sequence[Bucket], failures: int) -> Picture:
         """What is so of all executions at one moment."""
-        return await self._database.read(lambda connection: self._insight.picture(connection, spans, failures))
+        return await self._database.search(lambda connection: self._insight.picture(connection, spans, failures))
 
     async def sample(self, query: SampleQuery) -> Sample:
         """The newest steps that ended since an instant, and their executions."""
-        return await self._database.read(lambda connection: self._insight.sample(connection, query))
+        return await self._database.search(lambda connection: self._insight.sample(connection, query))
 
     async def prune(self, ended_before: Instant, now: Instant, limit: int) -> int:
         """Delete what ended before an instant, a little at a time so that other writers get their turn."""
@@ -422,7 +423,8 @@ class SqlStore:
 
     async def logs(self, query: LogQuery) -> LogPage:
         """A page of the log."""
-        return await self._database.read(lambda connection: self._logs.page(connection, query))
+        read = self._database.search if query.is_search else self._database.read
+        return await read(lambda connection: self._logs.page(connection, query))
 
     async def last_log(self) -> int:
         """The id of the newest entry."""

@@ -7,6 +7,7 @@ and said once the store takes lines again; nothing the keeper says of such troub
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 from collections import deque
@@ -17,7 +18,7 @@ import attrs
 
 from opscore.domain.errors import StoreError
 from opscore.domain.instants import SECOND, Instant, Seconds
-from opscore.domain.logs import LogEntry
+from opscore.domain.logs import LogEntry, LogPage, LogQuery
 from opscore.domain.ports import Clock, Store
 from opscore.telemetry.formats import encode
 from opscore.telemetry.lines import ONLY_HERE, Line
@@ -29,6 +30,11 @@ LONGEST_BUFFER = 10_000
 _BATCH = 500
 _SETTLE_LIMIT: Seconds = 1.0
 _PRUNE_ROUND = 500
+_TOLD_AT_ONCE = 20
+_BREATH: Seconds = 0.01
+"""Between two lots of those who listen, so that there is room for the work itself, however many they are."""
+_MOST_NEWEST = 2_000
+_MOST_NEWEST_CHARACTERS = 4_000_000
 _GROWTH = 20
 """The log is pruned when it has grown by one part in so many."""
 
@@ -68,6 +74,13 @@ class Keeper:
         self._prune_at: Seconds = 0.0
         self._prune_timer: Optional[asyncio.TimerHandle] = None
         self._listeners: dict[object, Callable[[], object]] = {}
+        self._untold: dict[object, Callable[[], object]] = {}
+        self._tell_timer: Optional[asyncio.TimerHandle] = None
+        self._newest: deque[LogEntry] = deque()
+        """Written while somebody listens: all above ``_floor``, up to ``_written_to``."""
+        self._characters = 0
+        self._floor: Optional[int] = None
+        self._written_to = 0
 
     # -- called in the logs' thread ------------------------------------------------------------
 
@@ -103,6 +116,19 @@ class Keeper:
             yield
         finally:
             del self._listeners[place]
+            self._untold.pop(place, None)
+
+    def newest(self, query: LogQuery) -> Optional[LogPage]:
+        """A page of what follows ``query.after``, from memory; None where memory does not reach back so far."""
+        after = query.after
+        if after is None or self._floor is None or after < self._floor:
+            return None
+        recent = itertools.takewhile(lambda entry: entry.log_id > after, reversed(self._newest))
+        fitting = [entry for entry in recent if query.fits(entry)]
+        fitting.reverse()
+        entries = fitting[: query.limit]
+        is_full = len(entries) == query.limit
+        return LogPage(entries, entries[-1].log_id if is_full else max(self._written_to, after))
 
     async def settle(self) -> None:
         """Return when all that was logged before can be read, or could not be kept; after a second in any case."""
@@ -120,11 +146,11 @@ class Keeper:
 
     async def open(self) -> None:
         """Go on with the numbering."""
-        self._last_id = await self._store.last_log()
+        self._last_id = self._written_to = self._floor = await self._store.last_log()
 
     def close(self) -> None:
         """Let no timer call any more."""
-        for timer in (self._timer, self._prune_timer):
+        for timer in (self._timer, self._prune_timer, self._tell_timer):
             if timer is not None:
                 timer.cancel()
 
@@ -159,8 +185,9 @@ class Keeper:
                 await self._write(batch)
 
     async def _write(self, lines: Sequence[Line]) -> None:
+        entries = [self._entry(line) for line in lines]
         try:
-            await self._store.add_logs([self._entry(line) for line in lines])
+            await self._store.add_logs(entries)
         except StoreError as error:
             with self._lock:
                 self._lost += len(lines)
@@ -174,8 +201,30 @@ class Keeper:
         if lost:
             log.warning("logs.lost", extra={"lost": lost})
         self._grown_by += len(lines)
-        for on_change in tuple(self._listeners.values()):
-            on_change()
+        self._remember(entries)
+        self._untold.update(self._listeners)
+        if self._tell_timer is None:
+            self._tell_some()
+
+    def _tell_some(self) -> None:
+        """Tell those who listen of what was written, a few at a time."""
+        for place in list(itertools.islice(self._untold, _TOLD_AT_ONCE)):
+            self._untold.pop(place)()
+        self._tell_timer = self._loop.call_later(_BREATH, self._tell_some) if self._untold else None
+
+    def _remember(self, entries: Sequence[LogEntry]) -> None:
+        """Keep the newest entries for those who listen; nobody else needs them."""
+        self._written_to = entries[-1].log_id
+        if not self._listeners:
+            self._newest.clear()
+            self._characters, self._floor = 0, self._written_to
+            return
+        self._newest.extend(entries)
+        self._characters += sum(map(_size, entries))
+        while len(self._newest) > _MOST_NEWEST or self._characters > _MOST_NEWEST_CHARACTERS:
+            oldest = self._newest.popleft()
+            self._characters -= _size(oldest)
+            self._floor = oldest.log_id
 
     def _entry(self, line: Line) -> LogEntry:
         self._last_id = max(self._last_id + 1, line.at)
@@ -204,6 +253,10 @@ class Keeper:
                 pass
         except StoreError as error:
             log.warning("logs.not_pruned", extra={"reason": str(error), ONLY_HERE: True})
+
+
+def _size(entry: LogEntry) -> int:
+    return len(entry.message) + len(entry.fields)
 
 
 def _fitting(name: str, value: Any) -> Any:

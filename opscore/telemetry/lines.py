@@ -13,9 +13,10 @@ from typing import Any, Mapping, Optional, Sequence
 
 import attrs
 
+from opscore.domain.discretion import is_secret_name
 from opscore.domain.instants import Instant
 from opscore.telemetry.context import Bound, bound
-from opscore.telemetry.secrets import LONGEST_SPELLING, Secrets, is_secret_name
+from opscore.telemetry.secrets import LONGEST_SPELLING, Secrets
 from opscore.telemetry.sentences import SENTENCES, sentence
 
 FACTS = (

@@ -10,15 +10,15 @@ All of it is linear in the text. A text in which nothing hints at a secret costs
 from __future__ import annotations
 
 import base64
-import functools
 import re
 from collections import OrderedDict
 from typing import Any, Iterator, Mapping, Sequence
-from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
+from urllib.parse import quote, quote_plus
 
 import orjson
 
-MASK = "***"
+from opscore.domain.discretion import MASK, is_secret_name, secrets_in
+
 SHORTEST = 6
 """Values below so many characters are not looked for: they would be met everywhere."""
 LONGEST_SPELLING = 4_000
@@ -26,14 +26,6 @@ LONGEST_SPELLING = 4_000
 
 _MOST_PASSING = 4_096
 _FEW = 96
-_RANDOM_FROM = 16
-
-_NAMES = (
-    "authorization", "api_key", "apikey", "token", "secret", "password", "passwd", "cookie", "signature",
-    "credential", "credentials", "private_key", "access_key",
-)  # fmt: skip
-_IN_ADDRESSES = (*_NAMES, "key", "auth", "code", "sig", "pass", "pwd")
-_BETWEEN_WORDS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])")
 _CUT = "..."
 
 _HINTS = (
@@ -53,17 +45,6 @@ _LOOKS = (
 )  # fmt: skip
 
 
-@functools.lru_cache(1_024)
-def is_secret_name(name: str) -> bool:
-    """Whether what has this name is a secret: ``api_key``, ``X-Api-Key``, ``apiKey`` are, ``max_tokens`` is not."""
-    return _names(name, _NAMES)
-
-
-def _names(name: str, secrets: Sequence[str]) -> bool:
-    words = f"_{_BETWEEN_WORDS.sub('_', name).lower()}_"
-    return any(f"_{secret}_" in words for secret in secrets)
-
-
 class Secrets:
     """What must not leave the process."""
 
@@ -81,11 +62,11 @@ class Secrets:
             self._learn()
 
     def add_address(self, address: str) -> None:
-        """Never show what looks like a key in an address: its password, and the secrets in its query.
+        """Never show what looks like a key in an address: its user, and the secrets in its query.
 
         The newest few thousand are kept, for anybody may have an address tested.
         """
-        new = {value for value in _in_address(address) if len(value) >= SHORTEST and _is_unicode(value)}
+        new = {value for value in secrets_in(address) if len(value) >= SHORTEST and _is_unicode(value)}
         if not new - self._passing.keys() - self._lasting:
             return
         self._passing.update(dict.fromkeys(new))
@@ -170,27 +151,8 @@ def _is_there(value: Any) -> bool:
     return value is not None and not isinstance(value, bool)
 
 
-def _in_address(address: str) -> Iterator[str]:
-    """What may be secret in an address, as it stands there and decoded."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return
-    if parts.password:
-        yield parts.password
-    for name, value in parse_qsl(parts.query, max_num_fields=100):
-        if _names(name, _IN_ADDRESSES) or _looks_random(value):
-            yield value
-            if "%" in address:  # a spelling of the address's own
-                yield from re.findall(rf"[?&]{re.escape(quote_plus(name))}=([^&#]+)", address)
-
-
 def _is_unicode(value: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def _looks_random(value: str) -> bool:
-    return len(value) >= _RANDOM_FROM and bool(re.search("[0-9]", value) and re.search("[A-Za-z]", value))
 
 
 def _spellings(value: str) -> Iterator[str]:

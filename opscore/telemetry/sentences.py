@@ -41,6 +41,7 @@ SENTENCES: Mapping[str, str] = {
     # requests
     "request.answered": "{method} {path} was answered with {status}.",
     "request.refused": "{method} {path} was refused: {reason}",
+    "request.malformed": "Somebody sent what is no HTTP: {reason}",
     "request.failed": "A request has failed for a reason of the server's own: {reason}",
     "request.store_failed": "A request could not be served, for the store could not: {reason}",
     "stream.cut": "A stream's reader took nothing in for too long and was cut off.",

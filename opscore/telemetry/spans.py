@@ -67,7 +67,9 @@ class Ids(IdGenerator):
 class Spans:
     """Makes spans of what the engine and the web server tell; implements ``Observer`` and ``Tracer``."""
 
-    def __init__(self, provider: TracerProvider, ids: Ids, agents: Names, delay: Seconds) -> None:
+    def __init__(
+        self, provider: TracerProvider, ids: Ids, agents: Names, delay: Seconds, mask: Callable[[str], str] = str
+    ) -> None:
         """Take what it works with.
 
         Args:
@@ -75,7 +77,9 @@ class Spans:
             ids: The provider's own: it gives the next span the ids that it is to have.
             agents: Looks an agent up.
             delay: Seconds that a span may wait for its batch.
+            mask: Gives a text without secrets.
         """
+        self._mask = mask
         self._provider = provider
         self._ids = ids
         self._agents = agents
@@ -194,15 +198,16 @@ class Spans:
         method = request.method if request.method in c.METHODS else c.OTHER_METHOD
         attributes: dict[str, Any] = {
             c.METHOD: method,
-            c.PATH: request.path[:_LONGEST_TEXT],
+            c.PATH: self._mask(request.path)[:_LONGEST_TEXT],
             c.SCHEME: request.scheme,
             c.STATUS: request.status,
         }
         if request.route is not None:
             attributes[c.ROUTE] = request.route
         if request.host is not None:
-            host, _, port = request.host[:_LONGEST_TEXT].rpartition(":")
-            attributes[c.SERVER] = host if host and port.isdigit() else request.host[:_LONGEST_TEXT]
+            given = self._mask(request.host)[:_LONGEST_TEXT]
+            host, _, port = given.rpartition(":")
+            attributes[c.SERVER] = host if host and port.isdigit() else given
             if host and port.isdigit():
                 attributes[c.PORT] = int(port)
         links = []

@@ -12,9 +12,11 @@ import threading
 import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, AsyncIterator, Mapping, Optional
+from urllib.parse import unquote
 
 from opscore.domain.errors import Invalid
 from opscore.domain.instants import Seconds
+from opscore.telemetry.secrets import Secrets
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -54,7 +56,7 @@ def wanted(environ: Mapping[str, str]) -> Optional[str]:
 
 
 @asynccontextmanager
-async def open_traces(version: str, agents: Names) -> AsyncIterator[Optional[Spans]]:
+async def open_traces(version: str, agents: Names, secrets: Secrets) -> AsyncIterator[Optional[Spans]]:
     """Traces, where the environment asks for them and the extra is installed; None otherwise.
 
     At the end what is left is sent, for as long as half a second.
@@ -63,7 +65,7 @@ async def open_traces(version: str, agents: Names) -> AsyncIterator[Optional[Spa
         Invalid: A variable has a value that cannot work; the message names it.
     """
     word = wanted(os.environ)
-    made = None if word is None else _made(word, version, agents)
+    made = None if word is None else _made(word, version, agents, secrets)
     if made is None:
         yield None
         return
@@ -79,7 +81,7 @@ async def open_traces(version: str, agents: Names) -> AsyncIterator[Optional[Spa
             logging.getLogger(name).removeFilter(seldom)
 
 
-def _made(word: str, version: str, agents: Names) -> Optional[tuple[TracerProvider, Spans]]:
+def _made(word: str, version: str, agents: Names, secrets: Secrets) -> Optional[tuple[TracerProvider, Spans]]:
     """What makes spans and sends them; None, with a word about it, where the extra is not installed."""
     try:
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -88,6 +90,7 @@ def _made(word: str, version: str, agents: Names) -> Optional[tuple[TracerProvid
 
         from opscore.telemetry.spans import Ids, Spans
 
+        _keep_secret(os.environ, secrets)
         exporter = _exporter(word)
     except ImportError as error:
         reason = f"Traces are asked for, but what makes them is not installed: pip install '{EXTRA}'."
@@ -103,7 +106,18 @@ def _made(word: str, version: str, agents: Names) -> Optional[tuple[TracerProvid
     except ValueError as error:
         raise Invalid(f"The variables OTEL_BSP_* do not fit together: {error}") from None
     delay = os.environ.get("OTEL_BSP_SCHEDULE_DELAY", "")
-    return provider, Spans(provider, ids, agents, (int(delay) if delay.isdecimal() else _DEFAULT_DELAY_MS) / 1000)
+    seconds = (int(delay) if delay.isdecimal() else _DEFAULT_DELAY_MS) / 1000
+    return provider, Spans(provider, ids, agents, seconds, secrets.mask)
+
+
+def _keep_secret(environ: Mapping[str, str], secrets: Secrets) -> None:
+    """What opens the collector's door is not to be logged, whatever a collector says that refuses it."""
+    for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+        for header in environ.get(name, "").split(","):
+            value = unquote(header.partition("=")[2]).strip()
+            secrets.add(value, value.rpartition(" ")[2])
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        secrets.add_address(environ.get(name, ""))
 
 
 def _exporter(word: str) -> SpanExporter:

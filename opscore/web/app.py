@@ -11,7 +11,18 @@ from opscore.operations import Operations
 from opscore.web import docs
 from opscore.web.api import add_api
 from opscore.web.bodies import Bodies
-from opscore.web.config import BODIES, CONFIG, FRAMES, METRICS, OPERATIONS, RATE_LIMIT, STREAMS, TRACER, WebConfig
+from opscore.web.config import (
+    BODIES,
+    CONFIG,
+    FRAMES,
+    LOG_FRAMES,
+    METRICS,
+    OPERATIONS,
+    RATE_LIMIT,
+    STREAMS,
+    TRACER,
+    WebConfig,
+)
 from opscore.web.dashboard import add_dashboard
 from opscore.web.limits import RateLimit
 from opscore.web.middlewares import guarded
@@ -38,7 +49,7 @@ def make_app(
     app[TRACER] = None
     app[METRICS] = metrics
     app[STREAMS] = Streams(config.max_streams)
-    app[FRAMES] = Frames()
+    app[FRAMES], app[LOG_FRAMES] = Frames(), Frames()
 
     async def operations(started: web.Application) -> AsyncIterator[None]:
         async with running() as opened:

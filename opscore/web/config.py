@@ -36,6 +36,7 @@ BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 RATE_LIMIT: web.AppKey[RateLimit] = web.AppKey("rate_limit", RateLimit)
 STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
 FRAMES: web.AppKey[Frames] = web.AppKey("frames", Frames)
+LOG_FRAMES: web.AppKey[Frames] = web.AppKey("log_frames", Frames)
 TRACER: web.AppKey[Optional[Tracer]] = web.AppKey("tracer", object)  # type: ignore[arg-type]
 """Is told of every request, where there is one."""
 METRICS: web.AppKey[WebMetrics] = web.AppKey("metrics")

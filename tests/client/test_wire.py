@@ -193,3 +193,12 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(errors.ValidationError, match=r"flow\.yaml is not UTF-8"):
         definition_body(path)
+
+
+@pytest.mark.parametrize("url", ["ftp://u:canary@host", "http://u:canary@host/?x=1", "http://host?token=canary"])
+def test_a_wrong_address_is_told_without_its_secrets(url: str) -> None:
+    """The error about an address that cannot be used shows neither its user nor its query."""
+    with pytest.raises(errors.OpsCoreConfigurationError) as refused:
+        base_address(url)
+    assert "canary" not in str(refused.value)
+    assert "host" in str(refused.value)

@@ -226,6 +226,23 @@ OPEN_NODES: list[tuple[str, str, Explanation, str, str]] = [
         "A retry at 2027-01-15T08:00:07Z (in 7 s): attempt 3 of 3 after AGENT_UNREACHABLE.",
     ),
     (
+        "a retry of an agent that is left alone", "retry",
+        told(
+            step(waiting_for="retry", attempt=2, failures=2, waiting_until=ahead(1), **UNREACHABLE),
+            agents=[view(breaker=OPEN)],
+        ),
+        'attempt 2 of 3 of agent "eddie" failed, and another follows',
+        "attempt 3 of 3 after AGENT_UNREACHABLE, but not before its agent is tried at 2027-01-15T08:00:05Z (in 5 s).",
+    ),
+    (
+        "a retry after the time when an agent that is left alone is tried", "retry",
+        told(
+            step(waiting_for="retry", attempt=2, failures=2, waiting_until=ahead(9), **UNREACHABLE),
+            agents=[view(breaker=OPEN)],
+        ),
+        "and another follows", "A retry at 2027-01-15T08:00:09Z (in 9 s): attempt 3 of 3 after AGENT_UNREACHABLE.",
+    ),
+    (
         "a fallback about to take over", "retry",
         told(step("backed", waiting_for="retry", agent_id="bob", attempt=3, waiting_until=ahead(0), **UNREACHABLE)),
         'agent "eddie" failed for good, and agent "bob" takes over: AGENT_UNREACHABLE', 'Agent "bob" being called at',

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from contextlib import asynccontextmanager
 from typing import Any, AsyncIterator, Optional, Sequence
 
 import attrs
+import pytest
 from collected import Collected, collecting
 
 from opscore.domain.errors import StoreFull
 from opscore.domain.instants import SECOND
-from opscore.domain.logs import LogEntry, LogQuery
+from opscore.domain.logs import LogEntry, LogPage, LogQuery
 from opscore.engine import SystemClock
 from opscore.store import SqlStore, open_store
 from opscore.telemetry import keeper as keeping
@@ -184,3 +186,67 @@ async def test_the_end_writes_what_is_left(tmp_path: Any) -> None:
     async with open_store(path, now=1, timeout=30, on_fatal=print) as store:
         assert len((await store.logs(LogQuery(limit=500))).entries) == 50
     assert logging.getLogger("opscore.telemetry.keeper").handlers == []
+
+
+async def test_who_listens_is_served_from_memory() -> None:
+    """What is written while somebody listens is found in memory as the store has it, however it is filtered."""
+    async with kept() as it:
+        it.keeper.take([line(1)])
+        await it.entries()
+        with it.keeper.listening(lambda: None):
+            (before,) = await it.entries()
+            for number in range(2, 9):
+                it.keeper.take(
+                    [attrs.evolve(line(number), message=f"Één {number % 3} %_", facts={"agent_id": f"a{number % 2}"})]
+                )
+            await it.entries()
+            for more in ({}, {"limit": 2}, {"agent_id": "a1"}, {"text": "1 %_"}, {"text": "één"}, {"text": "ÉÉN"},
+                         {"level": 30}, {"since": 4}, {"until": 6}, {"error_code": "x"}):  # fmt: skip
+                query = LogQuery(after=before.log_id, **more)
+                assert it.keeper.newest(query) == await it.store.logs(query), more
+            assert it.keeper.newest(LogQuery(after=before.log_id - 1)) is None
+        it.keeper.take([line(99)])
+        (*_, last) = await it.entries()
+        assert it.keeper.newest(LogQuery(after=before.log_id)) is None
+        assert it.keeper.newest(LogQuery(after=last.log_id)) == LogPage([], last.log_id)
+
+
+async def test_many_who_listen_are_told_a_few_at_a_time() -> None:
+    """Of very many each is told, but not within one turn of the loop; whoever has left is told nothing."""
+    told: list[int] = []
+    async with kept() as it:
+        with contextlib.ExitStack() as stack:
+            for number in range(45):
+                stack.enter_context(it.keeper.listening(lambda number=number: told.append(number)))
+            with it.keeper.listening(lambda: told.append(-1)):
+                it.keeper.take([line(1)])
+                await it.keeper.flush()
+                assert told == list(range(20))
+            while len(told) < 45:
+                await asyncio.wait({asyncio.ensure_future(asyncio.Event().wait())}, timeout=0.01)
+            assert told == list(range(45))
+
+
+async def test_memory_for_listeners_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the newest entries stay in memory, by number and by size; whoever is further back reads from the store."""
+    monkeypatch.setattr(keeping, "_MOST_NEWEST", 3)
+    async with kept() as it:
+        with it.keeper.listening(lambda: None):
+            it.keeper.take([line(number) for number in range(1, 11)])
+            ids = [one.log_id for one in await it.entries()]
+            assert it.keeper.newest(LogQuery(after=ids[5])) is None
+            page = it.keeper.newest(LogQuery(after=ids[6]))
+            assert page is not None
+            assert [one.log_id for one in page.entries] == ids[7:]
+            monkeypatch.setattr(keeping, "_MOST_NEWEST_CHARACTERS", 6)
+            it.keeper.take([line(11)])
+            ids = [one.log_id for one in await it.entries()]
+            assert it.keeper.newest(LogQuery(after=ids[8])) is None
+            assert it.keeper.newest(LogQuery(after=ids[9])) is not None
+
+
+async def test_nothing_is_in_memory_where_nothing_is_kept() -> None:
+    """Without a kept log those who listen read what an earlier server left, from the store."""
+    async with kept(most=0) as it:
+        with it.keeper.listening(lambda: None):
+            assert it.keeper.newest(LogQuery(after=0)) is None

@@ -8,7 +8,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 from collected import collecting
 
-from opscore.telemetry.secrets import MASK, Secrets, is_secret_name
+from opscore.domain.discretion import MASK, is_secret_name
+from opscore.telemetry.secrets import Secrets
 
 SECRET = 'p@ss "w/rd\\+&=é?'
 KNOWN = ("canary-key-1234", SECRET)

@@ -21,6 +21,7 @@ from opscore.domain.executions import Attempt, Finished, StepCompleted, StepFail
 from opscore.domain.ports import Served, Subject
 from opscore.domain.tracing import TraceContext, attempt_span, execution_span
 from opscore.telemetry import traces
+from opscore.telemetry.secrets import Secrets
 from opscore.telemetry.spans import Ids, Spans
 
 RUN = "019a1fc1-6d85-731e-a21b-70c291746085"
@@ -39,7 +40,7 @@ class Kept:
         provider = TracerProvider(id_generator=ids, shutdown_on_exit=False, sampler=sampler)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         found = None if agent is None else Agent(agent, 0, 0)
-        self.spans = Spans(provider, ids, lambda _: found, delay=5)
+        self.spans = Spans(provider, ids, lambda _: found, 5, lambda text: text.replace("sesame", "***"))
 
     def all(self) -> tuple[ReadableSpan, ...]:
         """In the order of their making."""
@@ -240,3 +241,22 @@ def test_nothing_of_opentelemetry_is_imported_unless_it_is_asked_for() -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_request_tells_no_secret() -> None:
+    """A secret in the path or the host of a request is masked before its span is cut to length."""
+    kept = Kept()
+    kept.spans.answered(attrs.evolve(REQUEST, path=f"/{'x' * 995}sesame", host="sesame.example:80"))
+    attributes = kept.one().attributes or {}
+    assert attributes["url.path"] == f"/{'x' * 995}***"
+    assert attributes["server.address"] == "***.example"
+
+
+def test_what_opens_the_collectors_door_is_secret() -> None:
+    """Values of the headers that spans are sent with are masked in the log, and so is its address's user."""
+    secrets = Secrets()
+    headers = "api-key=canaryA123,Authorization=Basic%20canaryB456"
+    environ = {"OTEL_EXPORTER_OTLP_HEADERS": headers, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:canaryC789@collector"}
+    traces._keep_secret(environ, secrets)
+    said = "refused: canaryA123, Basic canaryB456, canaryB456 of u:canaryC789"
+    assert secrets.mask_known(said) == "refused: ***, ***, *** of ***"

@@ -242,9 +242,6 @@ WHERE waiting_for = :reason ORDER BY waiting_since LIMIT :limit;
 SELECT execution_id, flow_id, error_code, error_message, completed_at FROM executions
 WHERE status = 'failed' AND completed_at IS NOT NULL ORDER BY completed_at DESC LIMIT :limit;
 
--- name: oldest_queued
-SELECT created_at FROM executions WHERE status = 'pending' ORDER BY execution_id LIMIT 1;
-
 -- name: sampled_ended
 SELECT completed_at, execution_id, flow_id, status, started_at FROM executions
 WHERE status = :status AND completed_at >= :since ORDER BY completed_at DESC LIMIT :limit;

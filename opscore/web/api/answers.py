@@ -10,6 +10,7 @@ from aiohttp import web
 from opscore.domain.agents import AgentView
 from opscore.domain.agents import Report as StateReport
 from opscore.domain.calls import Probe
+from opscore.domain.discretion import shown_address
 from opscore.domain.errors import OpsCoreError
 from opscore.domain.events import Event, FeedEvent, FeedPage
 from opscore.domain.executions import FINAL, Execution, Message, NewExecution, Waiting
@@ -242,7 +243,7 @@ def agent(found: AgentView) -> Json:
         "agent_id": spec.agent_id,
         "name": spec.name,
         "description": spec.description,
-        "endpoint": spec.endpoint,
+        "endpoint": shown_address(spec.endpoint),
         "protocol": spec.protocol,
         "capabilities": list(spec.capabilities),
         "agent_type": spec.agent_type,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Optional
 
 import attrs
@@ -13,8 +14,8 @@ from opscore.domain.logs import LEVELS, LogEntry, LogPage, LogQuery
 from opscore.domain.spelling import nearest
 from opscore.web.api import answer_schemas, answers, queries
 from opscore.web.api.documents import header, operation, query
-from opscore.web.config import OPERATIONS, STREAMS
-from opscore.web.streams import Stream, frame, wants_events
+from opscore.web.config import LOG_FRAMES, OPERATIONS, STREAMS
+from opscore.web.streams import Frames, Stream, frame, place_frame, wants_events
 
 _LARGEST = 2**53
 _PAGE = 100
@@ -85,7 +86,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
 
 async def _follow(request: web.Request, stream: Stream, wanted: LogQuery) -> None:
     """Send what there is, then what comes, until the end of the stream."""
-    logs = request.app[OPERATIONS].logs
+    logs, frames = request.app[OPERATIONS].logs, request.app[LOG_FRAMES]
     # Listening begins before the first look, so that nothing can fall in between.
     with logs.listening(stream.ring):
         wanted = await logs.beginning(wanted)
@@ -94,20 +95,21 @@ async def _follow(request: web.Request, stream: Stream, wanted: LogQuery) -> Non
         looks = 0
         while True:
             looks = 0 if page.entries else looks + 1
-            await _send(stream, page, looks)
-            wanted = attrs.evolve(wanted, after=page.read_to)
-            if len(page.entries) == _PAGE:
+            await _send(stream, page, looks, frames)
+            is_all = len(page.entries) < _PAGE
+            wanted = attrs.evolve(wanted, after=page.read_to, is_near=is_all)
+            if not is_all:
                 stream.ring()
             if not await stream.goes_on():
                 return
             page = await logs.following(wanted)
 
 
-async def _send(stream: Stream, page: LogPage, looks: int) -> None:
+async def _send(stream: Stream, page: LogPage, looks: int, frames: Frames) -> None:
     if page.entries:
-        await stream.send(b"".join(map(_framed, page.entries)))
+        await stream.send(b"".join([frames.made(one.log_id, partial(_framed, one)) for one in page.entries]))
     elif looks and looks % _LOOKS == 0:
-        await stream.send(b"id: %d\n\n" % page.read_to)
+        await stream.send(place_frame(page.read_to))
 
 
 def _framed(entry: LogEntry) -> bytes:
