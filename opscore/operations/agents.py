@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any, Callable, Mapping, Optional, Sequence
 
@@ -18,6 +19,7 @@ from opscore.domain.spelling import nearest
 log = logging.getLogger(__name__)
 
 _TRIES = 5
+_BETWEEN_BREATHS = 500
 
 
 class Agents:
@@ -109,14 +111,16 @@ class Agents:
         self, *, active_only: bool = False, state: Optional[str] = None, capability: Optional[str] = None
     ) -> Sequence[AgentView]:
         """All agents by id; or those that are wanted to work, in a state, with a capability."""
-        agents = await self._store.agents()
-        views = [
-            self._view(agent)
-            for agent in agents
-            if (not active_only or agent.spec.is_active)
-            and (capability is None or capability in agent.spec.capabilities)
-        ]
-        return views if state is None else [view for view in views if view.state == state]
+        views = []
+        for number, agent in enumerate(await self._store.agents(), 1):
+            if number % _BETWEEN_BREATHS == 0:  # there may be very many, and others want their turn
+                await asyncio.sleep(0)
+            if (active_only and not agent.spec.is_active) or (capability not in (None, *agent.spec.capabilities)):
+                continue
+            view = self._view(agent)
+            if state is None or view.state == state:
+                views.append(view)
+        return views
 
     async def delete(self, agent_id: str) -> None:
         """Forget an agent; steps that still need it will fail. Raises AgentNotFound."""

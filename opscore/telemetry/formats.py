@@ -16,8 +16,8 @@ from opscore.telemetry.lines import Line
 Format = Callable[[Line], bytes]
 """Makes of a line what is to be written, the newline at its end included."""
 
-# DEL, C1 controls, the line and paragraph separators, and the marks that turn the direction of text.
-_BEYOND = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+# DEL, C1 controls, the line and paragraph separators, the marks that turn the direction of text, and what nobody sees.
+_BEYOND = "\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f"
 _BEYOND_ASCII = re.compile(f"[{_BEYOND}]")
 _CONTROL = re.compile(f"[\x00-\x1f{_BEYOND}]")
 _CONTROL_BUT_NEWLINE = re.compile(f"[\x00-\x09\x0b-\x1f{_BEYOND}]")
@@ -52,7 +52,13 @@ def as_json(line: Line) -> bytes:
         data = encode(shown).encode("utf-8", "backslashreplace") + b"\n"
     if data.isascii() and b"\x7f" not in data:
         return data
-    return _BEYOND_ASCII.sub(lambda match: f"\\u{ord(match[0]):04x}", data.decode()).encode()
+    return _BEYOND_ASCII.sub(_in_json, data.decode()).encode()
+
+
+def _in_json(match: re.Match[str]) -> str:
+    """A character as JSON escapes it: in one unit of UTF-16, or in two."""
+    units = match[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def shown_instant(at: Instant) -> str:

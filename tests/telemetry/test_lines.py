@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import Any, Iterator
@@ -19,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 FORGED = (
     'x\n{"level":"ERROR","message":"forged"}', "x\r\nforged", "x\rforged", "x\x0bforged", "x\x0cforged", "x\x1cforged",
     "x\x1dforged", "x\x1eforged", "x\x85forged", "x\u2028forged", "x\u2029forged", "x\x00\nforged", "x\\\nforged",
-    'x"}\n{"a":"', "x\u202eforged\n", "x\x1b[2K\x1b[1Gforged", "x\x1b]0;forged\x07", "x\ud800\nforged",
+    'x"}\n{"a":"', "x\u202eforged\n", "x\u061c\u200f\x7fforged", "x\ufeff\u2060forged", "x\U000e0001\U000e0066forged",
+    "x\x1b[2K\x1b[1Gforged", "x\x1b]0;forged\x07", "x\ud800\nforged",
     "x\n    | forged", "x\n2026-01-31T12:00:00.000Z ERROR forged",
 )  # fmt: skip
 
@@ -145,6 +147,16 @@ def test_nobody_forges_a_line(forged: str, form: Format) -> None:
     for line in text.split("\n")[:-1]:
         visible = re.sub(r"\x1b\[[0-9;]*m", "", line) if form is COLOURED else line
         assert visible.isprintable()
+
+
+def test_what_is_escaped_in_json_is_read_as_it_was() -> None:
+    """Whoever reads the JSON gets the very characters that the line does not show, those beyond 16 bits too."""
+    text = "a\x7f\x85\u200f\u202e\ufeff\U000e0041é\U0001f600z"
+    with collecting(form=as_json) as log:
+        log.logger.info("a.b", extra={"reason": text})
+        written = log.text
+    assert json.loads(written)["reason"] == text
+    assert "é\U0001f600z" in written
 
 
 def test_people_can_read_it() -> None:
