@@ -47,7 +47,7 @@ def serve(host: Optional[str], port: Optional[int], database: Optional[str]) -> 
 
     Open calls get ten seconds to end; a second signal drops them. Nothing is lost either way.
     """
-    from opscore.bootstrap import serve as serve_until_signal
+    from opscore.serving import serve as serve_until_signal
     from opscore.settings import load_settings
 
     settings = load_settings(host=host, port=port, database=address_of(database))
