@@ -94,7 +94,7 @@ def _show(console: Any, execution: dict[str, Any], url: str, api_key: str, *, ke
     else:
         console.print("\nWhere to look next:")
         console.print("  opscore demo --keep     the same, and the server stays up to look at")
-        console.print("  opscore serve           a server of your own; its API is at http://127.0.0.1:8000/docs")
+        console.print("  opscore serve           a server of your own; its dashboard is at http://127.0.0.1:8000")
         console.print("  docs/flows.md           how flows are written")
         console.print("  examples/               agents in a few lines")
 

@@ -54,7 +54,7 @@ def serve(host: Optional[str], port: Optional[int], database: Optional[str]) -> 
     _configure_logging(settings)
 
     def ready(url: str) -> None:
-        click.echo(f"Ops-Core is ready at {url} (documentation: {url}/docs)", err=True)
+        click.echo(f"Ops-Core is ready at {url} (the dashboard; the API is described at {url}/docs)", err=True)
 
     code = run_async(serve_until_signal(settings, on_ready=ready))
     raise click.exceptions.Exit(code)
