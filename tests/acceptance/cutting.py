@@ -7,6 +7,8 @@ import random
 from contextlib import asynccontextmanager
 from typing import AsyncIterator
 
+from holding import holding
+
 
 class Proxy:
     """Passes connections on to a port, and cuts each after some bytes of what comes back, at most so many."""
@@ -21,7 +23,7 @@ class Proxy:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Proxy]:
         """Listen on a port of its own."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(holding(self._serve), "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
             yield self

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from typing import AsyncIterator
 from urllib.parse import urlsplit
 
+from holding import holding
+
 
 class CuttingProxy:
     """Loses as many answers as it is told to; the server has done what was asked by then."""
@@ -15,21 +17,14 @@ class CuttingProxy:
         parts = urlsplit(target)
         self._target = (str(parts.hostname), int(parts.port or 80))
         self._losses = losses
-        self._tasks: set[asyncio.Task[None]] = set()
         self.requests = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Its address, while it runs."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(holding(self._serve), "127.0.0.1", 0)
         async with server:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Before Python 3.12 nobody else holds on to the task, and it may be collected while it waits.
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request a connection: pass it on, then lose its answer or deliver it and close."""

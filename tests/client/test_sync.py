@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
 import pytest
+from holding import holding
 
 from opscore_sdk import ConnectionError as ServerLost
 from opscore_sdk import Event, EventStream, NotFoundError, OpsCoreClientAsync, OpsCoreClientSync, OpsCoreSDKError
@@ -356,7 +357,7 @@ class HangingServer:
 
     async def _serve(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        server = await asyncio.start_server(holding(self._answer), "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._ready.set()
         await self._end.wait()
