@@ -236,7 +236,8 @@ async def test_an_agent_never_has_two_tasks_and_they_come_in_order(tmp_path: Pat
 
 async def test_a_capability_is_shared_among_all_who_have_it(tmp_path: Path) -> None:
     """Three agents with one capability: all get work, by turns; a fourth without it gets none."""
-    agents = [(name, "--delay", "0.05", "--capability", "reading") for name in ("ada", "bob", "cyd")]
+    # Who is free is given work: shares are equal as long as none falls behind by a whole task, here of half a second.
+    agents = [(name, "--delay", "0.5", "--capability", "reading") for name in ("ada", "bob", "cyd")]
     async with town(tmp_path, *agents, ("dan", "--capability", "writing")) as place:
         tasks = [{"taskId": "first", "name": "collect", "parameters": TEXT, "agentCapability": "reading"}]
         sessions = await asyncio.gather(*[place.trigger("dan", tasks) for _ in range(12)])
