@@ -87,6 +87,12 @@ function NodeFacts({ node }) {
 // The same key for the same form: a second click, or a try after a lost answer, starts nothing twice.
 const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
+function readInput(text) {
+  const { value, wrong } = readJson(text);
+  const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
+  return { value, wrong, mistake: wrong ?? (isObject ? undefined : "The input is an object: { … }.") };
+}
+
 function Start({ flow, recent }) {
   const graph = useResource((signal) => get(path`/flows/${flow.flow_id}/graph`, {}, { signal }), [flow.flow_id]);
   const inputs = useMemo(() => distinct(recent.data?.executions ?? []), [recent.data]);
@@ -96,16 +102,20 @@ function Start({ flow, recent }) {
   const [sent, setSent] = useState({ priority: "", user_id: "" });
   const once = useRef(newKey());
   const shown = text ?? (inputs[0] ? pretty(inputs[0].input_data) : "{\n  \n}");
-  const { value, wrong } = readJson(shown);
-  const notObject = wrong === undefined && (value === null || typeof value !== "object" || Array.isArray(value)) ? "The input is an object: { … }." : undefined;
-  const mistake = wrong ?? notObject;
+  const { value, wrong, mistake } = readInput(shown);
+  // What was typed last, drawn or not: keys may be quicker than frames.
+  const typed = useRef(null);
   const change = (next) => {
     once.current = newKey();
+    typed.current = next;
     setError(null);
     setText(next);
   };
+  // From the first touch on the text is the user's: an input that is read only now must not replace it.
+  const touched = () => text === null && change(shown);
   const submit = async (event) => {
     event.preventDefault();
+    const { value, mistake } = readInput(typed.current ?? shown);
     if (mistake || busy) return;
     setBusy(true);
     setError(null);
@@ -132,7 +142,7 @@ function Start({ flow, recent }) {
       <form onSubmit=${submit} onKeyDown=${keyed} data-testid="start-form">
         <div class="field">
           <label for="input-json">Input (JSON)</label>
-          <${Editor} id="input-json" text=${shown} wrong=${mistake} label="Input (JSON)" onText=${change} />
+          <${Editor} id="input-json" text=${shown} wrong=${mistake} label="Input (JSON)" onText=${change} onFocus=${touched} />
           <div class="editor-foot"><p class="wrong" id="input-json-wrong">${mistake}</p>
             <button type="button" class="btn quiet small" disabled=${wrong !== undefined} onClick=${() => change(pretty(value))}>Format</button></div>
         </div>

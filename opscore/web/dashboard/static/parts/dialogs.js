@@ -19,7 +19,13 @@ export function Dialog({ title, onClose, children, wide = false, testid, done })
     };
   }, []);
   const pressed = (event) => event.target === place.current && onClose();
-  return html`<dialog ref=${place} class=${wide ? "wide" : ""} aria-label=${title} data-testid=${testid} onClose=${onClose} onMouseDown=${pressed}>
+  // At once: the event "close" comes later, and would close what a quick key has opened again by then.
+  const escaped = (event) => {
+    if (event.target !== place.current) return;
+    event.preventDefault();
+    onClose();
+  };
+  return html`<dialog ref=${place} class=${wide ? "wide" : ""} aria-label=${title} data-testid=${testid} onCancel=${escaped} onClose=${onClose} onMouseDown=${pressed}>
     ${children}
   </dialog>`;
 }

@@ -24,7 +24,7 @@ function where(text, message) {
   return before ? `Line ${before.length}, column ${before.at(-1).length + 1}: ${plain}.` : `${plain}.`;
 }
 
-export function Editor({ id, text, wrong, label, onText }) {
+export function Editor({ id, text, wrong, label, onText, onFocus }) {
   const back = useRef(null);
   const pieces = useMemo(() => (text.length <= COLOURED ? tokens(text) : [[null, text]]), [text]);
   const scrolled = (event) => {
@@ -45,6 +45,6 @@ export function Editor({ id, text, wrong, label, onText }) {
   return html`<div class=${`editor${wrong ? " wrong-now" : ""}`}>
     <pre ref=${back} aria-hidden="true">${pieces.map(([kind, piece]) => (kind ? html`<span class=${`json-${kind}`}>${piece}</span>` : piece))}${"\n"}</pre>
     <textarea id=${id} value=${text} aria-label=${label} aria-invalid=${String(Boolean(wrong))} aria-describedby=${`${id}-wrong`} spellcheck=${false}
-      autocomplete="off" autocapitalize="none" onInput=${(event) => onText(event.currentTarget.value)} onScroll=${scrolled} onKeyDown=${keyed}></textarea>
+      autocomplete="off" autocapitalize="none" onInput=${(event) => onText(event.currentTarget.value)} onFocus=${onFocus} onScroll=${scrolled} onKeyDown=${keyed}></textarea>
   </div>`;
 }
